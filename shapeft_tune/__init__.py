@@ -1,0 +1,3 @@
+"""Fair hyperparameter sweeps for fine-tuning geospatial foundation models."""
+
+__version__ = "0.1.0"

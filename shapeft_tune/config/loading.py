@@ -1,0 +1,182 @@
+"""From a YAML file to a checked ``SweepConfig`` or ``TrialConfig``, or to every problem at once."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shapeft_tune.config.sweep import Cell, SweepConfig
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.config.yaml_file import YamlFile, read_yaml
+from shapeft_tune.errors import ConfigError, Problem
+
+MOST_CORNERS = 256
+"""Corner combinations tried per cell; where there are more, each corner alone, both extremes, and a draw."""
+
+Path_ = tuple[str | int, ...]
+
+
+def load_trial(path: Path) -> TrialConfig:
+    """Read one trial.
+
+    Raises:
+        ConfigError: with every problem of the file.
+    """
+    file = read_yaml(path)
+    try:
+        return TrialConfig.model_validate(file.content)
+    except ValidationError as error:
+        raise ConfigError(file.source, _located(problems_of(error, file.content), file)) from error
+
+
+def load_sweep(path: Path) -> SweepConfig:
+    """Read a sweep and try every cell at the corners of its ranges.
+
+    Raises:
+        ConfigError: with every problem of the file, nothing having been started.
+    """
+    file = read_yaml(path)
+    try:
+        sweep = SweepConfig.model_validate(file.content)
+    except ValidationError as error:
+        raise ConfigError(file.source, _located(problems_of(error, file.content), file)) from error
+    found = [*_set_by_settings(sweep, file), *(found for cell in sweep.cells for found in _cell_problems(cell, file))]
+    if found:
+        raise ConfigError(file.source, _located(found, file))
+    return sweep
+
+
+Found = tuple[Path_, Problem]
+
+
+def problems_of(error: ValidationError, given: Any) -> list[Found]:
+    """Translate pydantic's findings: where in ``given``, what was expected, what came."""
+    found: list[Found] = []
+    for item in error.errors():
+        place = _place(item["loc"], given, keep_last=item["type"] in ("missing", "extra_forbidden"))
+        if item["type"] == "rules":
+            for violation in item["ctx"]["violations"]:
+                inner = (*place, *violation.field.split("."))
+                found.append((inner, Problem(_dotted(inner), violation.expected, violation.got)))
+        else:
+            found.append((place, Problem(_dotted(place), *_expected(item))))
+    return found
+
+
+def _set_by_settings(sweep: SweepConfig, file: YamlFile) -> Iterator[Found]:
+    places: list[tuple[Path_, Mapping[str, Any]]] = [(("base",), sweep.base)]
+    places += [(("strategies", name, "config"), strategy.config) for name, strategy in sweep.strategies.items()]
+    for place, part in places:
+        data = part.get("data", {})
+        for key in ("label_fraction", "temporal_length"):
+            if isinstance(data, Mapping) and key in data:
+                yield (
+                    (*place, "data", key),
+                    Problem("", "not to be set here", repr(data[key]), "`settings` sets it for every cell"),
+                )
+
+
+def _cell_problems(cell: Cell, file: YamlFile) -> Iterator[Found]:
+    for values in corner_values(cell):
+        try:
+            cell.trial(values)
+        except ValidationError as error:
+            tried = ", ".join(f"{path}={value!r}" for path, value in values.items())
+            for place, problem in problems_of(error, dict(cell.template)):
+                yield _origin(place, cell, file), Problem("", problem.expected, problem.got, f"tried with {tried}" if tried else "")
+
+
+def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of extreme values that the rules are tried on; the plain template first."""
+    names = [name for name, range_ in cell.ranges.items() if range_.count > 1]
+    corners = [cell.ranges[name].corners for name in names]
+    first = [options[0] for options in corners]
+    total = 1
+    for options in corners:
+        total *= len(options)
+    if total <= MOST_CORNERS:
+        combinations: Iterator[Any] = itertools.product(*corners)
+    else:
+        alone = ([*first[:i], option, *first[i + 1 :]] for i, options in enumerate(corners) for option in options)
+        draw = random.Random(0)
+        drawn = ([draw.choice(options) for options in corners] for _ in range(MOST_CORNERS))
+        combinations = itertools.chain(alone, [[options[-1] for options in corners]], drawn)
+    for combination in combinations:
+        yield dict(zip(names, combination, strict=True))
+
+
+def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:
+    """Return where the file says what ended up at ``place`` of a trial: a range, the strategy, or the base."""
+    dotted = _dotted(place)
+    for section in (("strategies", cell.strategy, "search"), ("search",)):
+        for name in cell.ranges:
+            if (dotted == name or dotted.startswith(f"{name}.")) and (*section, name) in file.lines:
+                return (*section, name)
+    sections: tuple[Path_, ...] = (("strategies", cell.strategy, "config"), ("base",))
+    for end in range(len(place), 0, -1):
+        for section in sections:
+            if (*section, *place[:end]) in file.lines:
+                return (*section, *place)
+    return ("strategies", cell.strategy, "config", *place)
+
+
+def _located(found: list[Found], file: YamlFile) -> list[Problem]:
+    return [
+        Problem(_dotted(place), problem.expected, problem.got, problem.hint, file.line(place))
+        for place, problem in _first_at_each_place(found)
+    ]
+
+
+def _first_at_each_place(found: list[Found]) -> list[Found]:
+    kept: dict[tuple[Path_, str], Found] = {}
+    for place, problem in found:
+        kept.setdefault((place, problem.expected), (place, problem))
+    return list(kept.values())
+
+
+def _place(location: tuple[str | int, ...], given: Any, keep_last: bool) -> Path_:
+    """Drop from pydantic's location the names of union members, which are not in the file."""
+    kept: list[str | int] = []
+    current = given
+    for index, step in enumerate(location):
+        last = index == len(location) - 1
+        if isinstance(current, Mapping) and step in current:
+            current = current[step]
+        elif isinstance(current, list | tuple) and isinstance(step, int) and step < len(current):
+            current = current[step]
+        elif not (last and keep_last):
+            continue
+        kept.append(step)
+    return tuple(kept)
+
+
+def _dotted(place: Path_) -> str:
+    return ".".join(map(str, place)) or "file"
+
+
+def _expected(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return (expected, got, hint) for one of pydantic's findings."""
+    context = item.get("ctx", {})
+    got = _short(item["input"])
+    match item["type"]:
+        case "missing":
+            return "a value (the key is missing)", "", ""
+        case "extra_forbidden":
+            return "no such key", got, "check the spelling, or remove it"
+        case "union_tag_invalid":
+            return f"{context['discriminator']}: one of {context['expected_tags']}", repr(context["tag"]), ""
+        case "union_tag_not_found":
+            return f"a mapping with the key {context['discriminator']}", got, "name which one is meant"
+        case _:
+            message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            return message[0].lower() + message[1:], got, ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,198 @@
+"""A sweep: strategies x settings, what is searched in each cell, and the budget. Declared in one YAML file."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from shapeft_tune.config.base import Frozen, Violation, named
+from shapeft_tune.config.merge import merged, with_values
+from shapeft_tune.config.ranges import Range, RangeField
+from shapeft_tune.config.trial import TrialConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Letters, digits, ``_``, ``.`` and ``-``: it becomes a folder, a study and an experiment."""
+
+
+class Settings(Frozen):
+    """The grid of label availability and temporal resolution; every strategy is tuned in every one."""
+
+    label_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(min_length=1)
+    temporal_lengths: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+
+    def rules(self) -> Iterator[Violation]:
+        """No setting twice."""
+        for name in ("label_fractions", "temporal_lengths"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                yield Violation(name, "different values", str(list(values)))
+
+
+class Resources(Frozen):
+    """What one trial takes of the cluster."""
+
+    cpu: float = Field(1.0, gt=0)
+    """CPU cores; may be a fraction."""
+    gpu: float = Field(0.0, ge=0)
+    """GPUs; a fraction lets several trials share one."""
+
+    def rules(self) -> Iterator[Violation]:
+        """Ray gives fractions of one GPU or whole ones, and CPUs likewise."""
+        for name in ("cpu", "gpu"):
+            value = getattr(self, name)
+            if value > 1 and value != int(value):
+                yield Violation(name, "a fraction below 1 or a whole number", str(value))
+
+
+class Strategy(Frozen):
+    """A model and a way to tune it: what is fixed, and what is searched."""
+
+    config: dict[str, Any] = {}
+    """Part of a ``TrialConfig``, laid over ``base``. A searched field's value here is the first one tried."""
+    search: dict[str, RangeField] = {}
+    """Ranges by dotted path into ``TrialConfig``, laid over the sweep's own ``search``."""
+    trials: int | None = Field(None, ge=1)
+    """Search trials per cell of this strategy; by default the budget's."""
+    resources: Resources | None = None
+    """By default the sweep's."""
+
+
+class Budget(Frozen):
+    """How much is spent on each cell."""
+
+    trials: int = Field(20, ge=1)
+    """Search trials per cell, pruned and failed ones included."""
+    confirmation_seeds: int = Field(3, ge=0)
+    """The best configuration again, with seeds 1 to n, scored on the test folds; 0 leaves the test unopened."""
+
+
+class Tpe(Frozen):
+    """Tree-structured Parzen estimator, multivariate, aware of running trials."""
+
+    name: Literal["tpe"] = "tpe"
+    startup_trials: int = Field(8, ge=1)
+    """Random trials of a cell before the model of good and bad regions is trusted."""
+
+
+class Random(Frozen):
+    """Independent draws."""
+
+    name: Literal["random"] = "random"
+
+
+class NoPruner(Frozen):
+    """Every trial runs to its end."""
+
+    name: Literal["none"] = "none"
+
+
+class Median(Frozen):
+    """Stop a trial that is below the median of its cell at the same step."""
+
+    name: Literal["median"] = "median"
+    startup_trials: int = Field(4, ge=1)
+    """Trials of the cell that must have ended first."""
+    warmup_steps: int = Field(0, ge=0)
+    """Optimiser steps before any trial is stopped."""
+
+
+class SuccessiveHalving(Frozen):
+    """Asynchronous successive halving within the cell."""
+
+    name: Literal["successive_halving"] = "successive_halving"
+    min_steps: int = Field(100, ge=1)
+    """Optimiser steps that every trial gets."""
+    reduction: int = Field(3, ge=2)
+    """One in this many goes on at each rung."""
+
+
+class Search(Frozen):
+    """How the next configuration of a cell is chosen and a poor one stopped."""
+
+    sampler: Annotated[Tpe | Random, named(), Field(discriminator="name")] = Tpe()
+    pruner: Annotated[NoPruner | Median | SuccessiveHalving, named(), Field(discriminator="name")] = Median()
+    seed: int = Field(0, ge=0)
+    """Seed of the samplers; trials have their own in ``base.seed``."""
+
+
+class SweepConfig(Frozen):
+    """One sweep file."""
+
+    name: Name
+    """Names the folder inside the home, the studies in the ledger and the experiment in MLflow."""
+    question: str = ""
+    """What the sweep is to answer; shown in the report."""
+    base: dict[str, Any] = {}
+    """Part of a ``TrialConfig`` that all strategies share."""
+    search: dict[str, RangeField] = {}
+    """Ranges by dotted path that all strategies share."""
+    settings: Settings
+    strategies: dict[Name, Strategy] = Field(min_length=1)
+    budget: Budget = Budget()
+    optimisation: Search = Search()
+    resources: Resources = Resources()
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell, cheap ones first: few dates, then few labels."""
+        grid = itertools.product(
+            sorted(self.settings.temporal_lengths), sorted(self.settings.label_fractions), self.strategies
+        )
+        return tuple(self._cell(name, fraction, length) for length, fraction, name in grid)
+
+    def _cell(self, name: str, fraction: float, length: int) -> Cell:
+        strategy = self.strategies[name]
+        setting = {"data": {"label_fraction": fraction, "temporal_length": length}}
+        return Cell(
+            strategy=name,
+            label_fraction=fraction,
+            temporal_length=length,
+            template=merged(merged(self.base, strategy.config), setting),
+            ranges=self.search | strategy.search,
+            wanted_trials=strategy.trials or self.budget.trials,
+            resources=strategy.resources or self.resources,
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy in one setting: the unit in which hyperparameters are tuned and results compared."""
+
+    strategy: str
+    label_fraction: float
+    temporal_length: int
+    template: Mapping[str, Any]
+    ranges: Mapping[str, Range]
+    wanted_trials: int
+    resources: Resources
+
+    @property
+    def key(self) -> str:
+        """A readable name, unique in the sweep: ``utae/labels=0.1/dates=6``."""
+        return f"{self.strategy}/labels={self.label_fraction:g}/dates={self.temporal_length}"
+
+    @property
+    def trials(self) -> int:
+        """Search trials to run: what was asked for, or fewer where the ranges hold fewer configurations."""
+        size = math.prod(range_.count for range_ in self.ranges.values())
+        return int(min(self.wanted_trials, size))
+
+    def trial(self, values: Mapping[str, Any] | None = None, seed: int | None = None) -> TrialConfig:
+        """Build the trial with these values for searched fields.
+
+        Args:
+            values: value by dotted path; fields left out keep the template's value.
+            seed: replaces the template's.
+
+        Raises:
+            pydantic.ValidationError: the values do not make a valid trial.
+        """
+        fixed = {path: range_.corners[0] for path, range_ in self.ranges.items() if range_.count == 1}
+        draft = with_values(self.template, fixed | dict(values or {}))
+        return TrialConfig.model_validate(draft if seed is None else draft | {"seed": seed})

@@ -1,0 +1,41 @@
+"""One trial: everything that can change its result, and nothing else (no paths, no worker counts)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from shapeft_tune.config.base import Frozen, Violation
+from shapeft_tune.config.data import DataConfig
+from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.training import TrainingConfig, ValidationConfig
+
+
+class TrialConfig(Frozen):
+    """One training run, complete: equal configs are the same experiment and have the same fingerprint."""
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    validation: ValidationConfig = ValidationConfig()
+    seed: int = Field(0, ge=0)
+    """Decides initial weights, order and augmentation of the patches, and which patches are labelled."""
+
+    def rules(self) -> Iterator[Violation]:
+        """A trial is validated at least once."""
+        steps = self.training.steps
+        if isinstance(steps, int) and self.validation.every > steps:
+            yield Violation("validation.every", f"at most training.steps ({steps})", str(self.validation.every))
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the config as plain JSON types, defaults written out."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that name this experiment in ledger, record, folders and report."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

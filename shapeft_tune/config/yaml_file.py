@@ -1,0 +1,85 @@
+"""Reading YAML with line numbers, and without YAML's surprises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shapeft_tune.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A parsed file and the line of every field in it."""
+
+    source: str
+    content: Mapping[str, Any]
+    lines: Mapping[tuple[str | int, ...], int]
+
+    def line(self, path: tuple[str | int, ...]) -> int | None:
+        """Return the line of a field, or of the nearest section around it that is in the file."""
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """Parse a file whose top level is a mapping.
+
+    Raises:
+        ConfigError: no such file, not YAML, a key twice, or not a mapping.
+    """
+    source = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(source, [Problem("file", "a readable YAML file", str(error))]) from error
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(source, [Problem("file", "a mapping at the top level", "something else")])
+        lines = dict(_lines(node, (), source))
+        return YamlFile(source, loader.construct_document(node), lines)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise ConfigError(source, [Problem("file", "valid YAML", error.problem or "", line=line)]) from error
+    finally:
+        loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers and booleans: ``1e-4`` is a number, ``no`` and ``on`` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|nan)$"),
+    list("-+0123456789."),
+)
+
+
+def _lines(node: yaml.Node, path: tuple[str | int, ...], source: str) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                where = ".".join(map(str, here))
+                raise ConfigError(source, [Problem(where, "each key once", "the key twice", line=line)])
+            seen.add(key.value)
+            yield here, line
+            yield from _lines(value, here, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*path, index), value.start_mark.line + 1
+            yield from _lines(value, (*path, index), source)
