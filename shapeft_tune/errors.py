@@ -9,7 +9,8 @@ ShapeftError
 │   ├── LedgerError      the ledger and the file contradict each other
 │   └── TrackingError    the MLflow server or store cannot be used
 └── TrialError           one trial failed; the sweep goes on, `train` exits with 1
-    └── NonFiniteLoss    the loss became NaN or infinite
+    ├── NonFiniteLoss    the loss became NaN or infinite
+    └── Interrupted      it was asked to stop, and can go on from its checkpoint
 
 Anything else that escapes is a fault of this project.
 """
@@ -87,3 +88,7 @@ class TrialError(ShapeftError):
 
 class NonFiniteLoss(TrialError):
     """The training loss became NaN or infinite."""
+
+
+class Interrupted(TrialError):
+    """The trial was asked to stop. Its checkpoint is written, and it can go on from there."""

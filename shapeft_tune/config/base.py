@@ -10,7 +10,10 @@ from pydantic_core import PydanticCustomError
 
 
 class Violation(NamedTuple):
-    """A broken rule between fields. ``field`` is the one to change, relative to the class that has the rule."""
+    """A broken rule between fields.
+
+    ``field`` is the one to change, relative to the class that has the rule; empty where it is all of it.
+    """
 
     field: str
     expected: str

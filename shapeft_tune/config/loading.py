@@ -45,7 +45,10 @@ def load_sweep(path: Path) -> SweepConfig:
         sweep = SweepConfig.model_validate(file.content)
     except ValidationError as error:
         raise ConfigError(file.source, _located(problems_of(error, file.content), file)) from error
-    found = [*_set_by_settings(sweep, file), *(found for cell in sweep.cells for found in _cell_problems(cell, file))]
+    found = [
+        *_set_by_settings(sweep, file),
+        *(found for cell in sweep.cells for found in _cell_problems(cell, file)),
+    ]
     if found:
         raise ConfigError(file.source, _located(found, file))
     return sweep
@@ -61,7 +64,7 @@ def problems_of(error: ValidationError, given: Any) -> list[Found]:
         place = _place(item["loc"], given, keep_last=item["type"] in ("missing", "extra_forbidden"))
         if item["type"] == "rules":
             for violation in item["ctx"]["violations"]:
-                inner = (*place, *violation.field.split("."))
+                inner = (*place, *filter(None, violation.field.split(".")))
                 found.append((inner, Problem(_dotted(inner), violation.expected, violation.got)))
         else:
             found.append((place, Problem(_dotted(place), *_expected(item))))
@@ -70,7 +73,9 @@ def problems_of(error: ValidationError, given: Any) -> list[Found]:
 
 def _set_by_settings(sweep: SweepConfig, file: YamlFile) -> Iterator[Found]:
     places: list[tuple[Path_, Mapping[str, Any]]] = [(("base",), sweep.base)]
-    places += [(("strategies", name, "config"), strategy.config) for name, strategy in sweep.strategies.items()]
+    places += [
+        (("strategies", name, "config"), strategy.config) for name, strategy in sweep.strategies.items()
+    ]
     for place, part in places:
         data = part.get("data", {})
         for key in ("label_fraction", "temporal_length"):
@@ -87,8 +92,9 @@ def _cell_problems(cell: Cell, file: YamlFile) -> Iterator[Found]:
             cell.trial(values)
         except ValidationError as error:
             tried = ", ".join(f"{path}={value!r}" for path, value in values.items())
-            for place, problem in problems_of(error, dict(cell.template)):
-                yield _origin(place, cell, file), Problem("", problem.expected, problem.got, f"tried with {tried}" if tried else "")
+            for place, problem in problems_of(error, cell.draft(values)):
+                hint = problem.hint or (f"tried with {tried}" if tried else "")
+                yield _origin(place, cell, file), Problem("", problem.expected, problem.got, hint)
 
 
 def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
@@ -102,7 +108,9 @@ def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
     if total <= MOST_CORNERS:
         combinations: Iterator[Any] = itertools.product(*corners)
     else:
-        alone = ([*first[:i], option, *first[i + 1 :]] for i, options in enumerate(corners) for option in options)
+        alone = (
+            [*first[:i], option, *first[i + 1 :]] for i, options in enumerate(corners) for option in options
+        )
         draw = random.Random(0)
         drawn = ([draw.choice(options) for options in corners] for _ in range(MOST_CORNERS))
         combinations = itertools.chain(alone, [[options[-1] for options in corners]], drawn)
@@ -113,10 +121,10 @@ def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
 def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:
     """Return where the file says what ended up at ``place`` of a trial: a range, the strategy, or the base."""
     dotted = _dotted(place)
-    for section in (("strategies", cell.strategy, "search"), ("search",)):
-        for name in cell.ranges:
-            if (dotted == name or dotted.startswith(f"{name}.")) and (*section, name) in file.lines:
-                return (*section, name)
+    searches: tuple[Path_, ...] = (("strategies", cell.strategy, "search"), ("search",))
+    for section, name in itertools.product(searches, cell.ranges):
+        if (dotted == name or dotted.startswith(f"{name}.")) and (*section, name) in file.lines:
+            return (*section, name)
     sections: tuple[Path_, ...] = (("strategies", cell.strategy, "config"), ("base",))
     for end in range(len(place), 0, -1):
         for section in sections:

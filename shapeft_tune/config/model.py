@@ -50,6 +50,7 @@ class LtaeFusion(Frozen):
     width: int = Field(256, ge=1)
     """Channels inside; every head sees width / heads of them."""
     dropout: float = Field(0.2, ge=0, lt=1)
+    """On the fused map; attention has a fixed dropout of 0.1, as published."""
     dates: bool = True
     """Whether attention sees the day of each frame (the study's foundation models did not)."""
 
@@ -63,7 +64,7 @@ class UperNetDecoder(Frozen):
     """Pyramid pooling and feature pyramid over four feature maps (Xiao et al., 2018)."""
 
     name: Literal["upernet"] = "upernet"
-    channels: int = Field(256, ge=8, le=1024)
+    channels: int = Field(256, ge=8, le=1024, multiple_of=8)
     pool_sizes: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field((1, 2, 3, 6), min_length=1)
     """Cells along one side of each pooled map."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -71,6 +72,13 @@ class UperNetDecoder(Frozen):
 
 CROMA_DEPTH = {"small": 4, "base": 12, "large": 24}
 """Transformer layers of each size; ``small`` is this project's own, for tests and small machines."""
+CROMA_WIDTH = {"small": 128, "base": 768, "large": 1024}
+"""Channels of each size."""
+
+
+def spread_layers(depth: int) -> tuple[int, ...]:
+    """Return four layers, counted from 0, evenly spread; 12 layers give 2, 5, 8, 11."""
+    return tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
 
 
 class CromaOptical(Frozen):
@@ -85,18 +93,23 @@ class CromaOptical(Frozen):
     decoder: UperNetDecoder = UperNetDecoder()
 
     def rules(self) -> Iterator[Violation]:
-        """Layers exist and ascend; the small size has no published weights."""
+        """Layers exist and ascend; size small has no published weights; heads share the channels evenly."""
         depth = CROMA_DEPTH[self.size]
         if self.layers and (self.layers[-1] >= depth or list(self.layers) != sorted(set(self.layers))):
             yield Violation("layers", f"four ascending numbers below {depth}", str(list(self.layers)))
         if self.size == "small" and getattr(self.tuning, "weights", "none") == "official":
             yield Violation("tuning.weights", "none or a file: size small was never published", "official")
+        if CROMA_WIDTH[self.size] % self.temporal.heads:
+            yield Violation(
+                "temporal.heads",
+                f"a divisor of the encoder's channels ({CROMA_WIDTH[self.size]})",
+                str(self.temporal.heads),
+            )
 
     @property
     def feature_layers(self) -> tuple[int, ...]:
-        """The four layers whose outputs are used; 12 layers give 2, 5, 8, 11."""
-        quarter = CROMA_DEPTH[self.size] // 4
-        return self.layers or tuple(quarter * (stage + 1) - 1 for stage in range(4))
+        """The four layers whose outputs are used."""
+        return self.layers or spread_layers(CROMA_DEPTH[self.size])
 
     @property
     def size_multiple(self) -> int:
@@ -117,7 +130,8 @@ class Utae(Frozen):
     """Channels of one head's key."""
     width: int = Field(256, ge=1)
     """Channels inside the temporal attention."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """On the temporally fused map; attention has a fixed dropout of 0.1, as published."""
 
     def rules(self) -> Iterator[Violation]:
         """Levels match, heads share evenly, and four normalisation groups divide every width."""

@@ -18,7 +18,7 @@ class Uniform(Frozen):
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend."""
-        yield from _ascending("uniform", self.bounds)
+        yield from _ascending(self.bounds)
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -38,9 +38,9 @@ class LogUniform(Frozen):
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend and are positive."""
-        yield from _ascending("log_uniform", self.bounds)
+        yield from _ascending(self.bounds)
         if self.bounds[0] <= 0:
-            yield Violation("log_uniform", "bounds above 0", str(list(self.bounds)))
+            yield Violation("", "bounds above 0", str(list(self.bounds)))
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -61,7 +61,7 @@ class IntRange(Frozen):
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend by whole steps."""
-        yield from _ascending("int", self.bounds)
+        yield from _ascending(self.bounds)
         if (self.bounds[1] - self.bounds[0]) % self.step:
             yield Violation("step", f"a divisor of {self.bounds[1] - self.bounds[0]}", str(self.step))
 
@@ -84,7 +84,7 @@ class Choice(Frozen):
     def rules(self) -> Iterator[Violation]:
         """No option twice."""
         if any(option in self.options[:index] for index, option in enumerate(self.options)):
-            yield Violation("choice", "different options", str(list(self.options)))
+            yield Violation("", "different options", str(list(self.options)))
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -115,13 +115,17 @@ class Fixed(Frozen):
 
 Range = Uniform | LogUniform | IntRange | Choice | Fixed
 KINDS: dict[str, type[Range]] = {
-    "uniform": Uniform, "log_uniform": LogUniform, "int": IntRange, "choice": Choice, "fixed": Fixed
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "int": IntRange,
+    "choice": Choice,
+    "fixed": Fixed,
 }
 
 
-def _ascending(field: str, bounds: tuple[float, float]) -> Iterator[Violation]:
+def _ascending(bounds: tuple[float, float]) -> Iterator[Violation]:
     if not bounds[0] < bounds[1]:
-        yield Violation(field, "a lower bound below the upper one", str(list(bounds)))
+        yield Violation("", "a lower bound below the upper one", str(list(bounds)))
 
 
 def _kind(value: Any) -> str:

@@ -183,6 +183,11 @@ class Cell:
         size = math.prod(range_.count for range_ in self.ranges.values())
         return int(min(self.wanted_trials, size))
 
+    def draft(self, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the unchecked trial with these values; other fields keep the template's."""
+        fixed = {path: range_.corners[0] for path, range_ in self.ranges.items() if range_.count == 1}
+        return with_values(self.template, fixed | dict(values or {}))
+
     def trial(self, values: Mapping[str, Any] | None = None, seed: int | None = None) -> TrialConfig:
         """Build the trial with these values for searched fields.
 
@@ -193,6 +198,5 @@ class Cell:
         Raises:
             pydantic.ValidationError: the values do not make a valid trial.
         """
-        fixed = {path: range_.corners[0] for path, range_ in self.ranges.items() if range_.count == 1}
-        draft = with_values(self.template, fixed | dict(values or {}))
+        draft = self.draft(values)
         return TrialConfig.model_validate(draft if seed is None else draft | {"seed": seed})

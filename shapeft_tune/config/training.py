@@ -55,7 +55,9 @@ class MultiStep(Frozen):
         if list(self.milestones) != sorted(set(self.milestones)):
             yield Violation("milestones", "ascending shares of the budget", str(list(self.milestones)))
         if self.warmup >= min(self.milestones):
-            yield Violation("warmup", f"less than the first milestone ({min(self.milestones)})", str(self.warmup))
+            yield Violation(
+                "warmup", f"less than the first milestone ({min(self.milestones)})", str(self.warmup)
+            )
 
 
 class CrossEntropy(Frozen):
@@ -75,7 +77,7 @@ class WeightedCrossEntropy(Frozen):
 
 
 class Epochs(Frozen):
-    """A budget in passes over the labelled patches, as the study had it; fewer labels then mean fewer steps."""
+    """A budget in passes over the labelled patches, as the study had it: fewer labels, fewer steps."""
 
     epochs: int = Field(ge=1)
 

@@ -29,7 +29,9 @@ class TrialConfig(Frozen):
         """A trial is validated at least once."""
         steps = self.training.steps
         if isinstance(steps, int) and self.validation.every > steps:
-            yield Violation("validation.every", f"at most training.steps ({steps})", str(self.validation.every))
+            yield Violation(
+                "validation.every", f"at most training.steps ({steps})", str(self.validation.every)
+            )
 
     def canonical(self) -> dict[str, Any]:
         """Return the config as plain JSON types, defaults written out."""

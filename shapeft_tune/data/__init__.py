@@ -1,0 +1,34 @@
+"""From a PASTIS folder to batches: which patches, which dates, which labels, and nothing read twice."""
+
+from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, training_batches
+from shapeft_tune.data.check import FolderReport, check_folder
+from shapeft_tune.data.datasets import open_dataset
+from shapeft_tune.data.normalisation import Normalisation, normalisation_for, write_statistics
+from shapeft_tune.data.pastis import BANDS, CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder, Patch
+from shapeft_tune.data.sample import generate_sample
+from shapeft_tune.data.splits import Sample, Split, Splits, open_splits, problems_with
+
+__all__ = [
+    "BANDS",
+    "CLASS_NAMES",
+    "NUM_CLASSES",
+    "VOID",
+    "Batch",
+    "FolderReport",
+    "Normalisation",
+    "PastisFolder",
+    "Patch",
+    "Sample",
+    "Split",
+    "Splits",
+    "check_folder",
+    "evaluation_batches",
+    "generate_sample",
+    "normalisation_for",
+    "open_dataset",
+    "open_splits",
+    "prefetched",
+    "problems_with",
+    "training_batches",
+    "write_statistics",
+]

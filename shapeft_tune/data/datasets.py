@@ -1,0 +1,53 @@
+"""From the config's data set to a folder on disk; the generated one is made on first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+from shapeft_tune.config.data import Dataset, PastisDataset, SampleDataset
+from shapeft_tune.data.pastis import PastisFolder
+from shapeft_tune.data.sample import GENERATOR_VERSION, generate_sample
+from shapeft_tune.errors import DataError, HomeError
+
+
+def open_dataset(dataset: Dataset, *, data: Path | None, home: Path) -> PastisFolder:
+    """Open ``data`` for ``pastis``, or the generated folder under ``home`` for ``sample``."""
+    if isinstance(dataset, PastisDataset):
+        if data is None:
+            raise DataError(
+                "data set pastis: expected the folder it lies in; got none - give it with --data DIR,"
+                " or use `dataset: sample`, which needs no download"
+            )
+        return PastisFolder.open(data)
+    return PastisFolder.open(_generated(dataset, home / "samples"))
+
+
+def _generated(settings: SampleDataset, samples: Path) -> Path:
+    """Return the folder of this sample, made now if it is not there yet.
+
+    Several processes may come here at once: each builds in a folder of its own, and the first whose rename
+    succeeds has made the sample. A folder under its final name is therefore always whole.
+    """
+    final = samples / _digest(settings)
+    if final.is_dir():
+        return final
+    building = samples / f".{final.name}-{uuid.uuid4().hex}"
+    try:
+        building.mkdir(parents=True)
+        generate_sample(settings, building)
+        building.rename(final)
+    except OSError as error:
+        if not final.is_dir():  # otherwise another process was first
+            raise HomeError(f"{samples}: expected room for a generated data set; got {error}") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return final
+
+
+def _digest(settings: SampleDataset) -> str:
+    text = json.dumps([GENERATOR_VERSION, settings.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,146 @@
+"""What a trial trains on, selects on and reports on, and why the last is closed while it searches.
+
+Legend: T frames, C bands, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data.labels import labelled_patches, shuffled
+from shapeft_tune.data.pastis import PastisFolder, Patch
+from shapeft_tune.data.temporal import even_frames
+from shapeft_tune.errors import DataError, Problem, TrialError
+
+
+class ClosedTestFold(TrialError):
+    """A search trial asked for the test fold: a fault of the program, never of the user."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One patch as stored: integers, not normalised."""
+
+    images_TCHW: NDArray[np.int16]
+    days_T: NDArray[np.int64]
+    """Days since ``pastis.SEASON_START``."""
+    valid_T: NDArray[np.bool_]
+    """False for padding."""
+    target_HW: NDArray[np.uint8]
+    patch_id: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """A sequence of samples, each read when it is asked for."""
+
+    folder: PastisFolder
+    patches: tuple[Patch, ...]
+    temporal_length: int
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def sample(self, index: int) -> Sample:
+        """Read one patch: the chosen frames and the labels, nothing else."""
+        patch = self.patches[index]
+        frames = even_frames(patch.days, self.temporal_length)
+        images_TCHW = self.folder.images(patch, frames)
+        target_HW = self.folder.target(patch)
+        if images_TCHW.shape[-2:] != target_HW.shape:
+            raise DataError(
+                f"{self.folder.target_path(patch)}: expected the images' size"
+                f" {images_TCHW.shape[-2:]}; got {target_HW.shape} - copy or download this file again"
+            )
+        days_T = np.array([patch.days[frame] for frame in frames], dtype=np.int64)
+        return Sample(images_TCHW, days_T, np.ones(len(frames), dtype=np.bool_), target_HW, patch.id)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data set that one trial may open."""
+
+    role: Role
+    train: Split
+    """Labelled patches only."""
+    validation: Split
+    _test: Split
+
+    @property
+    def test(self) -> Split:
+        """The part that is reported on. Raises ClosedTestFold in a search trial."""
+        if self.role is Role.SEARCH:
+            raise ClosedTestFold(
+                "the test fold is closed: expected a confirmation trial; got a search trial, whose choice of"
+                " hyperparameters it would leak into - score it on the validation fold"
+            )
+        return self._test
+
+
+def open_splits(config: TrialConfig, folder: PastisFolder, role: Role) -> Splits:
+    """Return what this trial may see of the folder. Reads no image."""
+    folds, length = config.data.folds, config.data.temporal_length
+    train = labelled_patches(folder.in_folds(folds.train), config.data.label_fraction, config.seed)
+    validation = _fixed_part(folder.in_folds(folds.validation), config.validation.patches)
+    test = folder.in_folds(folds.test)
+    return Splits(role, *(Split(folder, patches, length) for patches in (train, validation, test)))
+
+
+def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, ...]:
+    """Return ``count`` of the patches, the same for every trial and seed, or all."""
+    return tuple(sorted(shuffled(patches, "validation")[:count], key=lambda patch: patch.id))
+
+
+def problems_with(config: TrialConfig, folder: PastisFolder) -> list[Problem]:
+    """Return everything that would make this trial fail on this folder, before a GPU is touched.
+
+    Reads the header of every series of the trial's folds, no image.
+    """
+    folds = config.data.folds
+    patches = folder.in_folds({*folds.train, *folds.validation, *folds.test})
+    problems = [*_empty_folds(config, folder), *_short_series(config, patches)]
+    try:
+        sizes = Counter(folder.shape(patch)[-2:] for patch in patches)
+    except DataError as error:
+        return [*problems, Problem("data.dataset", "files that can be read", str(error))]
+    return [*problems, *_unfit_sizes(config, sizes)]
+
+
+def _empty_folds(config: TrialConfig, folder: PastisFolder) -> Iterator[Problem]:
+    for name in ("train", "validation", "test"):
+        for fold in getattr(config.data.folds, name):
+            if not folder.in_folds({fold}):
+                held = sorted({patch.fold for patch in folder.patches})
+                yield Problem(f"data.folds.{name}", f"folds among {held}", f"fold {fold}, which has no patch")
+
+
+def _short_series(config: TrialConfig, patches: tuple[Patch, ...]) -> Iterator[Problem]:
+    shortest = min(patches, key=lambda patch: len(patch.days), default=None)
+    length = config.data.temporal_length
+    if shortest and len(shortest.days) < length:
+        yield Problem(
+            "data.temporal_length",
+            f"at most {len(shortest.days)}, the dates of patch {shortest.id}",
+            str(length),
+        )
+
+
+def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterator[Problem]:
+    multiple = config.model.size_multiple
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes.most_common())
+        yield Problem("data.dataset", "patches of one size", listed)
+    for height, width in sizes:
+        if height % multiple or width % multiple:
+            yield Problem(
+                "model.name", f"sides that are multiples of {multiple} pixels", f"{height} x {width}"
+            )
+        if height != width and config.data.augmentation == "flips_and_rotations":
+            yield Problem("data.augmentation", "none, as patches are not square", config.data.augmentation)

@@ -1,0 +1,50 @@
+"""The one promise every network keeps, so that no other code ever asks a model for its name.
+
+Shape suffixes: B batch, T dates, C bands or channels, H W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    lr_ratio: float
+    """Learning rate = this x the optimiser's."""
+
+
+class Segmenter(nn.Module, ABC):
+    """A network from a series of images to one class map."""
+
+    @abstractmethod
+    def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        """Return the logits [B, K, H, W] of each patch.
+
+        ``images_BTCHW``: float32, the ten bands of ``bands.PASTIS_BANDS``, normalised.
+        ``days_BT``: int64, days since 1 September 2018. ``valid_BT``: bool, False where a date is padding.
+        Padded dates change nothing, whatever they hold; every patch has at least one valid date. The order
+        of the dates does not matter.
+        """
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return every trainable parameter exactly once; by default in one group."""
+        return [ParameterGroup("model", trainable(self.parameters()), lr_ratio=1.0)]
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for group in self.parameter_groups() for parameter in group.parameters)
+
+
+def trainable(parameters: Iterable[nn.Parameter]) -> tuple[nn.Parameter, ...]:
+    """Return those that ask for a gradient."""
+    return tuple(parameter for parameter in parameters if parameter.requires_grad)

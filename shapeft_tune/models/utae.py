@@ -1,0 +1,152 @@
+"""U-TAE: a U-Net over every date, whose bottleneck attends over time and masks every scale.
+
+Source: Garnot and Landrieu, "Panoptic Segmentation of Satellite Image Time Series with Convolutional
+Temporal Attention Networks", 2021 (arXiv:2107.07933), github.com/VSainteuf/utae-paps (MIT). Written anew;
+same layers in the same order (attention mode ``att_group``, group norm in the encoder, batch norm in the
+decoder, reflect padding). What differs:
+
+- padding is told by a mask, and padded dates are neither encoded nor part of any statistic;
+- weights start from PyTorch's defaults: the original's training script draws even the scales of the
+  normalisation layers and all biases from a normal distribution;
+- like the original, the last convolution is followed by batch norm and ReLU, so logits are not negative.
+
+Shape suffixes: B batch, T dates, N valid frames, C channels, h heads, H W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shapeft_tune.config.model import Utae
+from shapeft_tune.errors import DataError
+from shapeft_tune.models.bands import PASTIS_BANDS
+from shapeft_tune.models.frames import FrameFolding
+from shapeft_tune.models.ltae import LightweightTemporalAttention, weighted_sum
+from shapeft_tune.models.segmenter import Segmenter
+
+NORM_GROUPS = 4
+"""Groups of every group norm in the encoder."""
+HEAD_WIDTH = 32
+"""Channels between the two convolutions of the head."""
+
+
+class UtaeSegmenter(Segmenter):
+    """U-TAE as a segmenter; trained from scratch."""
+
+    def __init__(self, config: Utae, num_classes: int) -> None:
+        super().__init__()
+        self.size_multiple = config.size_multiple
+        fine_to_coarse, decoder = config.encoder_widths, config.decoder_widths
+        self.stem = nn.Sequential(
+            _conv(len(PASTIS_BANDS), fine_to_coarse[0], _group_norm),
+            _conv(fine_to_coarse[0], fine_to_coarse[0], _group_norm),
+        )
+        self.downs = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(fine_to_coarse))
+        self.temporal = LightweightTemporalAttention(
+            fine_to_coarse[-1],
+            fine_to_coarse[-1],
+            heads=config.heads,
+            key_size=config.key_size,
+            width=config.width,
+            dropout=config.dropout,
+        )
+        self.ups = nn.ModuleList(
+            Up(decoder[level], fine_to_coarse[level - 1], decoder[level - 1])
+            for level in range(len(decoder) - 1, 0, -1)
+        )
+        self.head = nn.Sequential(
+            _conv(decoder[0], HEAD_WIDTH, nn.BatchNorm2d), _conv(HEAD_WIDTH, num_classes, nn.BatchNorm2d)
+        )
+
+    def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
+        self._check_size(*images_BTCHW.shape[-2:])
+        folding = FrameFolding(valid_BT)
+        *skips_NCHW, coarsest_NCHW = self._encode(folding.fold(images_BTCHW))
+        fused_BCHW, attention_BThHW = self.temporal(folding.unfold(coarsest_NCHW), days_BT, valid_BT)
+        for up, skip_NCHW in zip(self.ups, reversed(skips_NCHW), strict=True):
+            skip_BTCHW = folding.unfold(skip_NCHW)
+            fused_BCHW = up(fused_BCHW, weighted_sum(skip_BTCHW, _resize(attention_BThHW, skip_BTCHW)))
+        return self.head(fused_BCHW)  # type: ignore[no-any-return]
+
+    def _encode(self, frames_NCHW: Tensor) -> list[Tensor]:
+        """Return the maps of every level, finest first."""
+        maps_NCHW = [self.stem(frames_NCHW)]
+        for down in self.downs:
+            maps_NCHW.append(down(maps_NCHW[-1]))
+        return maps_NCHW
+
+    def _check_size(self, height: int, width: int) -> None:
+        multiple = self.size_multiple
+        if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+            raise DataError(
+                f"patches of {height} x {width} px do not fit this U-TAE: expected sides that are multiples"
+                f" of {multiple} and at least {2 * multiple} px; use other patches or fewer encoder_widths"
+            )
+
+
+class Down(nn.Module):
+    """Halve the resolution, then widen; the last convolution is residual."""
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.shrink = _conv(fine, fine, _group_norm, kernel_size=4, stride=2)
+        self.widen = _conv(fine, coarse, _group_norm)
+        self.refine = _conv(coarse, coarse, _group_norm)
+
+    def forward(self, maps_NCHW: Tensor) -> Tensor:
+        """Map [N, fine, H, W] to [N, coarse, H / 2, W / 2]."""
+        widened = self.widen(self.shrink(maps_NCHW))
+        return widened + self.refine(widened)  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """Double the resolution and join the map that skipped the levels below."""
+
+    def __init__(self, coarse: int, skip: int, fine: int) -> None:
+        super().__init__()
+        self.skip = nn.Sequential(
+            nn.Conv2d(skip, skip, kernel_size=1), nn.BatchNorm2d(skip), nn.ReLU(inplace=True)
+        )
+        self.enlarge = nn.Sequential(
+            nn.ConvTranspose2d(coarse, fine, kernel_size=4, stride=2, padding=1),
+            nn.BatchNorm2d(fine),
+            nn.ReLU(inplace=True),
+        )
+        self.join = _conv(fine + skip, fine, nn.BatchNorm2d)
+        self.refine = _conv(fine, fine, nn.BatchNorm2d)
+
+    def forward(self, coarse_BCHW: Tensor, skip_BCHW: Tensor) -> Tensor:
+        """Map [B, coarse, H / 2, W / 2] and [B, skip, H, W] to [B, fine, H, W]."""
+        joined = self.join(torch.cat([self.enlarge(coarse_BCHW), self.skip(skip_BCHW)], dim=1))
+        return joined + self.refine(joined)  # type: ignore[no-any-return]
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    norm: Callable[[int], nn.Module],
+    kernel_size: int = 3,
+    stride: int = 1,
+) -> nn.Sequential:
+    """Convolution with reflect padding of one pixel, normalisation, ReLU."""
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=1, padding_mode="reflect")
+    return nn.Sequential(convolution, norm(out_channels), nn.ReLU(inplace=True))
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(NORM_GROUPS, channels)
+
+
+def _resize(attention_BThHW: Tensor, like_BTCHW: Tensor) -> Tensor:
+    """Bring the bottleneck's attention to the resolution of a skip map."""
+    size = like_BTCHW.shape[-2:]
+    resized = functional.interpolate(
+        attention_BThHW.flatten(0, 1), size, mode="bilinear", align_corners=False
+    )
+    return torch.unflatten(resized, 0, attention_BThHW.shape[:2])

@@ -1,0 +1,205 @@
+"""From a sweep's trials to one line of numbers per cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shapeft_tune.config import Cell, SweepConfig
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.report.runs import Run
+from shapeft_tune.tracking.facts import Ending, Role
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """What is known of one cell. Scores are fractions of 1, and None where there is none (yet)."""
+
+    strategy: str
+    label_fraction: float
+    temporal_length: int
+    search_trials: int
+    """Search trials that ended: complete, pruned or failed."""
+    pruned_trials: int
+    failed_trials: int
+    confirmation_trials: int
+    """Seeds behind the test scores."""
+    val_miou_best: float | None
+    test_miou_mean: float | None
+    test_miou_low: float | None
+    """Lower end of the 95 % interval over the seeds; None with fewer than two."""
+    test_miou_high: float | None
+    test_miou_seed20_mean: float | None
+    test_overall_accuracy_mean: float | None
+    best_config: Mapping[str, Any] | None
+    """The searched values of the best search trial, by dotted path."""
+    best_trial: Mapping[str, Any] | None
+    """The best search trial's whole configuration."""
+    missing_search_trials: int
+    missing_confirmations: int
+
+    @property
+    def setting(self) -> tuple[float, int]:
+        """Label fraction and number of dates."""
+        return self.label_fraction, self.temporal_length
+
+    @property
+    def score(self) -> float | None:
+        """The mean on the test folds or, where there is none, the best on the validation folds."""
+        return self.test_miou_mean if self.is_tested else self.val_miou_best
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the score is one of the test folds."""
+        return self.test_miou_mean is not None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells of a sweep, in the sweep's order."""
+
+    sweep: str
+    question: str
+    metric: tuple[str, int] | None
+    """Name and version of the convention behind all scores; None while there is no trial."""
+    cells: tuple[CellSummary, ...]
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies, in the sweep's order."""
+        return tuple(dict.fromkeys(cell.strategy for cell in self.cells))
+
+    @property
+    def label_fractions(self) -> tuple[float, ...]:
+        """The label fractions, ascending."""
+        return tuple(sorted({cell.label_fraction for cell in self.cells}))
+
+    @property
+    def temporal_lengths(self) -> tuple[int, ...]:
+        """The numbers of dates, ascending."""
+        return tuple(sorted({cell.temporal_length for cell in self.cells}))
+
+    @property
+    def settings(self) -> tuple[tuple[float, int], ...]:
+        """Label fraction and number of dates of every setting, in the sweep's order."""
+        return tuple(dict.fromkeys(cell.setting for cell in self.cells))
+
+    def cell(self, strategy: str, label_fraction: float, temporal_length: int) -> CellSummary:
+        """Return one cell."""
+        wanted = (strategy, label_fraction, temporal_length)
+        return next(cell for cell in self.cells if (cell.strategy, *cell.setting) == wanted)
+
+
+def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
+    """Summarise every cell of the sweep; trials of cells that it does not have (any more) are left out.
+
+    Raises:
+        TrackingError: the trials were scored by different conventions.
+    """
+    runs_by_cell: dict[tuple[str, float, int], list[Run]] = {_place(cell): [] for cell in sweep.cells}
+    for run in runs:
+        runs_by_cell.get(_place(run.facts), []).append(run)
+    cells = tuple(
+        _summary(cell, runs_by_cell[_place(cell)], sweep.budget.confirmation_seeds) for cell in sweep.cells
+    )
+    metric = _one_metric(sweep.name, [run for group in runs_by_cell.values() for run in group])
+    return Comparison(sweep.name, sweep.question, metric, cells)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return Student's 95 % interval of the mean, clipped to 0 and 1; None with fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # here: it takes half a second
+
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    reach = quantile * math.sqrt(variance / len(values))
+    return max(0.0, mean - reach), min(1.0, mean + reach)
+
+
+def _place(thing: Any) -> tuple[str, float, int]:
+    return thing.strategy, thing.label_fraction, thing.temporal_length
+
+
+def _one_metric(sweep: str, runs: Sequence[Run]) -> tuple[str, int] | None:
+    metrics = sorted({run.metric for run in runs})
+    if len(metrics) > 1:
+        names = " and ".join(f"{name} version {version}" for name, version in metrics)
+        raise TrackingError(
+            f"sweep {sweep!r}: expected trials scored by one convention; got {names} - "
+            f"delete the older runs in MLflow, or run the sweep again under another name"
+        )
+    return metrics[0] if metrics else None
+
+
+def _summary(cell: Cell, runs: Sequence[Run], wanted_seeds: int) -> CellSummary:
+    ended = [run for run in runs if run.facts.role == Role.SEARCH and run.state in tuple(Ending)]
+    best = _best(runs)
+    seeds = _confirmations(best, runs) if best else []
+    test = _scores(seeds, "test/miou")
+    low, high = interval(test) or (None, None)
+    return CellSummary(
+        strategy=cell.strategy,
+        label_fraction=cell.label_fraction,
+        temporal_length=cell.temporal_length,
+        search_trials=len(ended),
+        pruned_trials=sum(run.state == Ending.PRUNED for run in ended),
+        failed_trials=sum(run.state == Ending.FAILED for run in ended),
+        confirmation_trials=len(test),
+        val_miou_best=best.score("best/val_miou") if best else None,
+        test_miou_mean=_mean(test),
+        test_miou_low=low,
+        test_miou_high=high,
+        test_miou_seed20_mean=_mean(_scores(seeds, "test/miou_seed20")),
+        test_overall_accuracy_mean=_mean(_scores(seeds, "test/overall_accuracy")),
+        best_config=best.facts.sampled if best else None,
+        best_trial=best.facts.config if best else None,
+        missing_search_trials=max(0, cell.trials - len(ended)),
+        missing_confirmations=max(0, wanted_seeds - len(test)),
+    )
+
+
+def _best(runs: Sequence[Run]) -> Run | None:
+    """Return the search trial with the best validation score among those that ran to their end.
+
+    Among equals it is the one that was confirmed, and then the oldest.
+    """
+    scored = [
+        (score, run)
+        for run in runs
+        if run.facts.role == Role.SEARCH
+        and run.state == Ending.COMPLETE
+        and (score := run.score("best/val_miou")) is not None
+    ]
+    top = [run for score, run in scored if score == max(score for score, _ in scored)]
+    return max(top, key=lambda run: len(_confirmations(run, runs)), default=None)
+
+
+def _confirmations(best: Run, runs: Sequence[Run]) -> list[Run]:
+    """Return the complete confirmations of exactly this configuration, not those of an earlier best one."""
+    return [
+        run
+        for run in runs
+        if run.facts.role == Role.CONFIRMATION
+        and run.state == Ending.COMPLETE
+        and run.score("test/miou") is not None
+        and _without_seed(run.facts.config) == _without_seed(best.facts.config)
+    ]
+
+
+def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "seed"}
+
+
+def _scores(runs: Sequence[Run], name: str) -> list[float]:
+    return [score for run in runs if (score := run.score(name)) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None

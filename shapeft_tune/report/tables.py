@@ -1,0 +1,167 @@
+"""A comparison as Markdown, CSV, JSON and a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shapeft_tune.report.comparison import CellSummary, Comparison
+from shapeft_tune.report.findings import findings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIELDS = (
+    "strategy",
+    "label_fraction",
+    "temporal_length",
+    "search_trials",
+    "pruned_trials",
+    "failed_trials",
+    "confirmation_trials",
+    "val_miou_best",
+    "test_miou_mean",
+    "test_miou_low",
+    "test_miou_high",
+    "test_miou_seed20_mean",
+    "test_overall_accuracy_mean",
+    "best_config",
+)
+"""Fields of :class:`CellSummary` that are published in files; their names and meaning do not change."""
+
+HEADINGS = (
+    "strategy",
+    "labels",
+    "dates",
+    "trials",
+    "pruned",
+    "failed",
+    "seeds",
+    "val mIoU",
+    "test mIoU",
+    "95 % interval",
+    "mIoU/20",
+    "accuracy",
+)
+LEGEND = (
+    "Scores are fractions of 1. *val mIoU*: the best search trial on the validation folds. *test mIoU*: mean "
+    "of its confirmations with other seeds on the test folds, with Student's 95 % interval over those seeds. "
+    "*mIoU/20*: mean over 20 classes with void counted as 0, as the original study had it."
+)
+
+
+def as_json(comparison: Comparison) -> str:
+    """Return ``{"sweep", "metric": {"name", "version"}, "cells": [...]}``; null where there is no number."""
+    name, version = comparison.metric or (None, None)
+    content = {
+        "sweep": comparison.sweep,
+        "metric": {"name": name, "version": version},
+        "cells": [_published(cell) for cell in comparison.cells],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return one line per cell, with a column per searched field instead of ``best_config``."""
+    import pandas as pd
+
+    rows = [_published(cell) for cell in comparison.cells]
+    flat = [
+        row | {f"best.{path}": value for path, value in (row.pop("best_config") or {}).items()}
+        for row in rows
+    ]
+    frame = pd.DataFrame(
+        flat, dtype=object
+    )  # objects: a missing count of pandas would turn integers to floats
+    return str(frame.to_csv(index=False))
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the findings, the table of scores and the table of best hyperparameters."""
+    name, version = comparison.metric or ("miou", "?")
+    parts = [
+        f"# {comparison.sweep}",
+        comparison.question,
+        "\n".join(f"- {sentence}" for sentence in findings(comparison)),
+        "## Scores",
+        _pipes(HEADINGS, [_row(cell) for cell in comparison.cells], left=1),
+        f"{LEGEND} Metric: {name}, version {version}.",
+        "## Best hyperparameters",
+        _best_configs(comparison),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_terminal(comparison: Comparison) -> Table:
+    """Return a table to print with rich, the best test score of every setting in bold."""
+    from rich.table import Table
+
+    table = Table(title=comparison.sweep)
+    for index, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    best = {
+        setting: max(cell.test_miou_mean or 0.0 for cell in comparison.cells if cell.setting == setting)
+        for setting in comparison.settings
+    }
+    for cell in comparison.cells:
+        table.add_row(*_row(cell), style="bold" if cell.test_miou_mean == best[cell.setting] else None)
+    return table
+
+
+def _published(cell: CellSummary) -> dict[str, Any]:
+    row = {name: getattr(cell, name) for name in FIELDS}
+    return row | {"best_config": dict(cell.best_config) if cell.best_config is not None else None}
+
+
+def _row(cell: CellSummary) -> tuple[str, ...]:
+    wanted = cell.search_trials + cell.missing_search_trials
+    return (
+        cell.strategy,
+        f"{100 * cell.label_fraction:g} %",
+        str(cell.temporal_length),
+        f"{cell.search_trials}/{wanted}",
+        str(cell.pruned_trials),
+        str(cell.failed_trials),
+        f"{cell.confirmation_trials}/{cell.confirmation_trials + cell.missing_confirmations}",
+        _score(cell.val_miou_best),
+        _score(cell.test_miou_mean),
+        f"{_score(cell.test_miou_low)} to {_score(cell.test_miou_high)}"
+        if cell.test_miou_low is not None
+        else "–",
+        _score(cell.test_miou_seed20_mean),
+        _score(cell.test_overall_accuracy_mean),
+    )
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _best_configs(comparison: Comparison) -> str:
+    """Return a table with a column per field that any strategy searched."""
+    configs = [dict(cell.best_config or {}) for cell in comparison.cells]
+    paths = list(dict.fromkeys(path for config in configs for path in config))
+    if not paths:
+        return (
+            "None yet."
+            if any(cell.best_config is None for cell in comparison.cells)
+            else "Nothing was searched."
+        )
+    rows = [
+        (*_row(cell)[:3], *(_value(config[path]) if path in config else "–" for path in paths))
+        for cell, config in zip(comparison.cells, configs, strict=True)
+    ]
+    return _pipes((*HEADINGS[:3], *(f"`{path}`" for path in paths)), rows, left=1)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _pipes(headings: tuple[str, ...], rows: list[tuple[str, ...]], left: int) -> str:
+    """Lay out a Markdown table; the first ``left`` columns are text, the others numbers."""
+    rule = tuple("---" if index < left else "---:" for index in range(len(headings)))
+    escaped = [tuple(text.replace("|", "\\|") for text in row) for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headings, rule, *escaped))

@@ -1,0 +1,96 @@
+"""The report as files: tables and figures of what the record holds at this moment."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapeft_tune.config import SweepConfig
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.report.comparison import Comparison, compare
+from shapeft_tune.report.figures import curves_over_dates, curves_over_labels, heat_map
+from shapeft_tune.report.runs import read_runs
+from shapeft_tune.report.tables import as_csv, as_json, as_markdown
+from shapeft_tune.tracking.sweep_run import attach_to_sweep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+FIGURES: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
+    "map": ("mIoU over labels and dates", heat_map),
+    "over_dates": ("mIoU over the number of dates", curves_over_dates),
+    "over_labels": ("mIoU over the label fraction", curves_over_labels),
+}
+"""Caption and drawing by file name."""
+DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the parts of a report are, and the numbers in it."""
+
+    markdown: Path
+    csv: Path
+    json: Path
+    figures: tuple[Path, ...]
+    comparison: Comparison
+
+
+def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportFiles:
+    """Compare the cells of a sweep as recorded so far; write tables and figures; attach them to its record.
+
+    Args:
+        sweep: the cells to report on.
+        tracking_uri: the store that the sweep was recorded in.
+        folder: made if it is not there; files of an earlier report in it are replaced one by one, each at
+            once, so that a page that shows them never sees half of one.
+
+    Raises:
+        TrackingError: the store cannot be read, or nothing of the sweep is in it.
+    """
+    comparison = compare(sweep, read_runs(tracking_uri, sweep.name))
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    files = ReportFiles(
+        markdown=_replace(folder / "report.md", (as_markdown(comparison) + _embedded()).encode()),
+        csv=_replace(folder / "cells.csv", as_csv(comparison).encode()),
+        json=_replace(folder / "report.json", as_json(comparison).encode()),
+        figures=tuple(path for name in FIGURES for path in _draw(name, comparison, folder / "figures")),
+        comparison=comparison,
+    )
+    _attach(tracking_uri, sweep.name, folder)
+    return files
+
+
+def _embedded() -> str:
+    pictures = [f"![{caption}](figures/{name}.png)" for name, (caption, _) in FIGURES.items()]
+    return "\n".join(["", "## Figures", "", *pictures, ""])
+
+
+def _draw(name: str, comparison: Comparison, folder: Path) -> list[Path]:
+    figure = FIGURES[name][1](comparison)
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        draft = path.with_name(f".{path.name}")
+        figure.savefig(draft, dpi=DOTS_PER_INCH, format=path.suffix[1:])
+        os.replace(draft, path)
+    return paths
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+    return path
+
+
+def _attach(tracking_uri: str, sweep: str, folder: Path) -> None:
+    try:
+        attach_to_sweep(tracking_uri, sweep, folder, under="report")
+    except TrackingError as error:  # the files are there: a store that takes no files must not lose them
+        logger.warning("the report is written but not attached to the record: %s", error)

@@ -1,0 +1,80 @@
+"""What the record is told about a trial. Plain values: what writes them need not know MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Role(StrEnum):
+    """Why a trial was run."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+
+
+class Ending(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+class SweepEnding(StrEnum):
+    """How a sweep ended, this time: any of them can be continued."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """Everything known about a trial before it starts; nothing of it changes afterwards."""
+
+    sweep: str
+    strategy: str
+    label_fraction: float
+    temporal_length: int
+    role: str
+    """A :class:`Role`."""
+    seed: int
+    fingerprint: str
+    config: Mapping[str, Any]
+    """The whole ``TrialConfig`` as ``canonical()`` gives it."""
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    """Value by dotted path of the fields that are searched."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return str(self.config["model"]["name"])
+
+    @property
+    def tuning(self) -> str:
+        """How the network is tuned; a model without the choice is trained from scratch."""
+        return str(self.config["model"].get("tuning", {}).get("mode", "scratch"))
+
+    @property
+    def title(self) -> str:
+        """Name the trial for people: ``utae labels=0.1 dates=6 #1a2b3c``; a confirmation with its seed."""
+        cell = f"{self.strategy} labels={self.label_fraction:g} dates={self.temporal_length}"
+        seed = f" seed={self.seed}" if self.role == Role.CONFIRMATION else ""
+        return f"{cell}{seed} #{self.fingerprint[:6]}"
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """What a trial came to."""
+
+    ending: Ending
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Final values by name (``best/val_miou``, ``test/miou``, ``cost/seconds``); mIoU as fractions of 1."""
+    message: str = ""
+    """Why it failed."""
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """Files to attach, by the name that they get there."""

@@ -1,0 +1,50 @@
+"""The run in MLflow that stands for a whole sweep: the parent of its trials, and where its report hangs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.tracking.connection import connect, find_experiment, talking_to
+from shapeft_tune.tracking.wire import NOTE, SWEEP_ROLE
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+def sweep_run_id(client: MlflowClient, experiment_id: str) -> str | None:
+    """Return the id of the sweep's own run, if there is one."""
+    found = client.search_runs([experiment_id], f"tags.role = '{SWEEP_ROLE}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def open_sweep_run(client: MlflowClient, experiment_id: str, sweep: str, question: str) -> str:
+    """Return the id of the sweep's own run, now running; made on the first call, found on later ones."""
+    run_id = sweep_run_id(client, experiment_id)
+    if run_id is None:
+        tags = {"role": SWEEP_ROLE, "sweep": sweep} | ({NOTE: question} if question else {})
+        return str(client.create_run(experiment_id, tags=tags, run_name=sweep).info.run_id)
+    client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def attach_to_sweep(tracking_uri: str, sweep: str, folder: Path, under: str) -> None:
+    """Copy the files of a folder to the sweep's own run.
+
+    Args:
+        tracking_uri: the store that the sweep was recorded in.
+        sweep: its name.
+        folder: all of it is copied, with its sub-folders.
+        under: folder among the run's artifacts.
+
+    Raises:
+        TrackingError: the store does not answer or holds no such sweep.
+    """
+    client = connect(tracking_uri, create=False)
+    with talking_to(tracking_uri):
+        experiment = find_experiment(client, sweep)
+        run_id = experiment and sweep_run_id(client, experiment.experiment_id)
+        if not run_id:
+            raise TrackingError(f"sweep {sweep!r}: expected a record of it; got none - run the sweep first")
+        client.log_artifacts(run_id, str(folder), under)

@@ -1,0 +1,15 @@
+"""One trial in plain PyTorch. Knows neither Ray nor MLflow."""
+
+from shapeft_tune.train.metrics import Scores
+from shapeft_tune.train.results import Progress, TrialResult
+from shapeft_tune.train.setup import Places
+from shapeft_tune.train.trial import evaluate_trial, run_trial
+
+__all__ = [
+    "Places",
+    "Progress",
+    "Scores",
+    "TrialResult",
+    "evaluate_trial",
+    "run_trial",
+]

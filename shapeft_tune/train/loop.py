@@ -1,0 +1,191 @@
+"""The training step and the loop around it.
+
+Order of things in the loop: train up to a multiple of ``validation.every``, validate, keep the weights if
+they are the best so far, write the checkpoint, then tell. So whoever is told of a step can rely on being able
+to resume from it, and a trial that is stopped while telling has lost nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from shapeft_tune.data import Batch, prefetched, training_batches
+from shapeft_tune.errors import Interrupted, NonFiniteLoss
+from shapeft_tune.train.checkpoint import (
+    Checkpoint,
+    random_state,
+    restore,
+    save_atomically,
+    set_random_state,
+    trained_state,
+)
+from shapeft_tune.train.evaluate import Evaluation, evaluate_split
+from shapeft_tune.train.optimiser import schedule_factor, set_learning_rate
+from shapeft_tune.train.results import Progress
+from shapeft_tune.train.setup import Setup
+
+LAST = "last.pt"
+BEST = "best.pt"
+LOOK_EVERY = 10
+"""Steps between looks at the loss (a look waits for the device) and at the wish to stop."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a trial is."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_miou: float = -1.0
+
+
+def train_step(setup: Setup, batch: Batch, lr: float) -> torch.Tensor:
+    """Update the model once and return the loss, still on the device."""
+    set_learning_rate(setup.optimiser, lr)
+    here = batch.to(setup.compute.device)
+    with setup.compute.arithmetic():
+        images_BTCHW = setup.normalisation.apply(here.images_BTCHW)
+        logits_BKHW = setup.model(images_BTCHW, here.days_BT, here.valid_BT)
+    loss = setup.loss(logits_BKHW, here.target_BHW.long())
+    setup.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip := setup.config.training.gradient_clip:
+        parameters = (parameter for group in setup.optimiser.param_groups for parameter in group["params"])
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
+    setup.optimiser.step()
+    return loss.detach()
+
+
+def train(
+    setup: Setup, folder: Path, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
+) -> Position:
+    """Train to the end of the budget, going on from the folder's last checkpoint where there is one.
+
+    Raises:
+        NonFiniteLoss: the loss is NaN or infinite.
+        Interrupted: ``should_stop`` said so; the checkpoint is written.
+    """
+    position = _resumed(setup, folder)
+    while position.step < setup.steps:
+        until = min(_next_multiple(position.step, setup.config.validation.every), setup.steps)
+        position, losses = _train_until(setup, folder, position, until, should_stop)
+        position, progress = _validated(setup, folder, position, torch.stack(losses).mean().item())
+        _save(setup, folder, position)
+        on_progress(progress)
+    return position
+
+
+def _train_until(
+    setup: Setup, folder: Path, position: Position, until: int, should_stop: Callable[[], bool]
+) -> tuple[Position, list[torch.Tensor]]:
+    setup.model.train()
+    started = time.perf_counter()
+    losses: list[torch.Tensor] = []
+    for step, batch in zip(range(position.step, until), _batches(setup, position.step, until), strict=True):
+        losses.append(train_step(setup, batch, learning_rate(setup, step)))
+        if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
+            _require_finite(losses, step + 1)
+            if should_stop() and step + 1 < until:
+                spent = position.seconds + time.perf_counter() - started
+                _save(setup, folder, replace(position, step=step + 1, seconds=spent))
+                raise Interrupted(
+                    f"stopped after step {step + 1} of {setup.steps}; the checkpoint is written"
+                )
+    return replace(position, step=until, seconds=position.seconds + time.perf_counter() - started), losses
+
+
+def _batches(setup: Setup, first: int, last: int) -> Iterator[Batch]:
+    config = setup.config
+    return prefetched(
+        training_batches(
+            setup.splits.train,
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            augmentation=config.data.augmentation,
+            first_step=first,
+            last_step=last,
+        )
+    )
+
+
+def learning_rate(setup: Setup, step: int) -> float:
+    """Return the decoder's learning rate at a step (from 0)."""
+    training = setup.config.training
+    return training.optimiser.lr * schedule_factor(training.schedule, step, setup.steps)
+
+
+def _validated(
+    setup: Setup, folder: Path, position: Position, train_loss: float
+) -> tuple[Position, Progress]:
+    started = time.perf_counter()
+    evaluation = evaluate_split(setup, setup.splits.validation)
+    scores = evaluation.scores
+    if scores.miou > position.best_miou:
+        position = replace(position, best_step=position.step, best_miou=scores.miou)
+        _save_best(setup, folder, position, evaluation)
+    position = replace(position, seconds=position.seconds + time.perf_counter() - started)
+    progress = Progress(
+        step=position.step,
+        steps=setup.steps,
+        train_loss=train_loss,
+        lr=learning_rate(setup, position.step - 1),
+        validation=scores,
+        validation_loss=evaluation.loss,
+        best_miou=position.best_miou,
+        seconds=position.seconds,
+    )
+    return position, progress
+
+
+def _save_best(setup: Setup, folder: Path, position: Position, evaluation: Evaluation) -> None:
+    content = {
+        "fingerprint": setup.config.fingerprint(),
+        "config": setup.config.canonical(),
+        "step": position.best_step,
+        "model": trained_state(setup.model),
+        "patch_ids": list(evaluation.patch_ids),
+        "counts_NKK": torch.from_numpy(evaluation.counts_NKK),
+        "loss": evaluation.loss,
+    }
+    save_atomically(content, folder / BEST)
+
+
+def _save(setup: Setup, folder: Path, position: Position) -> None:
+    Checkpoint(
+        fingerprint=setup.config.fingerprint(),
+        step=position.step,
+        seconds=position.seconds,
+        best_step=position.best_step,
+        best_miou=position.best_miou,
+        model=trained_state(setup.model),
+        optimiser=setup.optimiser.state_dict(),
+        random=random_state(),
+    ).save(folder / LAST)
+
+
+def _resumed(setup: Setup, folder: Path) -> Position:
+    if not (folder / LAST).exists():
+        return Position()
+    checkpoint = Checkpoint.load(folder / LAST, setup.config.fingerprint())
+    restore(setup.model, checkpoint.model)
+    setup.optimiser.load_state_dict(dict(checkpoint.optimiser))
+    set_random_state(checkpoint.random)
+    return Position(checkpoint.step, checkpoint.seconds, checkpoint.best_step, checkpoint.best_miou)
+
+
+def _next_multiple(step: int, of: int) -> int:
+    return (step // of + 1) * of
+
+
+def _require_finite(losses: list[torch.Tensor], step: int) -> None:
+    recent = torch.stack(losses[-LOOK_EVERY:])
+    if not bool(torch.isfinite(recent).all()):
+        raise NonFiniteLoss(
+            f"loss is not finite by step {step}; a lower learning rate or a smaller gradient_clip may help"
+        )

@@ -1,0 +1,115 @@
+"""What a trial tells: while it runs, and when it has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shapeft_tune.config.protocol import METRIC, Role
+from shapeft_tune.data import CLASS_NAMES
+from shapeft_tune.train.evaluate import Evaluation
+from shapeft_tune.train.metrics import Scores
+
+RESULT_FILE = "result.json"
+CONFUSION_FILE = "confusion.npz"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One validation of a running trial."""
+
+    step: int
+    steps: int
+    train_loss: float
+    """Mean over the steps since the last validation."""
+    lr: float
+    """Of the decoder, at this step."""
+    validation: Scores
+    validation_loss: float
+    best_miou: float
+    seconds: float
+    """Time spent so far, over all the pieces of the trial."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is recorded over steps, by the record's names."""
+        scores = self.validation.summary()
+        return {
+            "train/loss": self.train_loss,
+            "train/lr": self.lr,
+            "val/loss": self.validation_loss,
+            "val/miou": scores["miou"],
+            "val/miou_seed20": scores["miou_seed20"],
+            "val/overall_accuracy": scores["overall_accuracy"],
+        }
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial that ran to its end. All scores are of the weights with the best validation mIoU."""
+
+    fingerprint: str
+    role: Role
+    config: Mapping[str, Any]
+    steps: int
+    best_step: int
+    validation: Scores
+    test: Scores | None
+    """None in a search trial: the test folds were not opened."""
+    labelled_patches: tuple[int, ...]
+    trainable_parameters: int
+    seconds: float
+    """Time spent training and scoring, over all the pieces of the trial."""
+    device: str
+    precision: str
+    metric: tuple[str, int] = tuple(METRIC)  # type: ignore[assignment]
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is recorded once, by the record's names."""
+        found = {
+            "best/val_miou": self.validation.miou,
+            "best/step": self.best_step,
+            "cost/seconds": self.seconds,
+            "cost/trainable_parameters": self.trainable_parameters,
+        }
+        if self.test:
+            found |= {f"test/{name}": value for name, value in self.test.summary().items()}
+            by_class = zip(CLASS_NAMES, self.test.iou, strict=True)
+            found |= {f"test/iou/{name}": iou for name, iou in by_class if iou is not None}
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write atomically; the file's presence means that the trial is done."""
+        draft = folder / f".{RESULT_FILE}.{os.getpid()}"
+        draft.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        draft.replace(folder / RESULT_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrialResult | None:
+        """Read the result of a trial that is done; None for any other."""
+        try:
+            content = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return cls(**{name: _restored(name, value) for name, value in content.items()})
+
+
+def _restored(name: str, value: Any) -> Any:
+    if name in ("validation", "test") and value is not None:
+        return Scores(**value | {"iou": tuple(value["iou"])})
+    if name == "role":
+        return Role(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def save_confusions(folder: Path, validation: Evaluation, test: Evaluation | None) -> None:
+    """Keep the confusion matrix of every patch, so that any score and interval can be computed later."""
+    parts = {"validation": validation} | ({"test": test} if test else {})
+    arrays = {f"{name}_ids": np.array(part.patch_ids) for name, part in parts.items()}
+    arrays |= {f"{name}_counts": part.counts_NKK.astype(np.int32) for name, part in parts.items()}
+    np.savez_compressed(folder / CONFUSION_FILE, **arrays)  # type: ignore[arg-type]

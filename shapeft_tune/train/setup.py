@@ -1,0 +1,98 @@
+"""Assembling a trial from its config: data, model, loss, optimiser, device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.training import Epochs
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data import (
+    NUM_CLASSES,
+    Normalisation,
+    Split,
+    Splits,
+    normalisation_for,
+    open_dataset,
+    open_splits,
+)
+from shapeft_tune.models import Segmenter, build_model
+from shapeft_tune.train.device import Compute, choose_compute
+from shapeft_tune.train.losses import LossFunction, build_loss
+from shapeft_tune.train.optimiser import build_optimiser
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie on this machine; never part of what a trial is."""
+
+    home: Path
+    """Everything that is written."""
+    data: Path | None = None
+    """The data set's folder, for data sets that are not generated."""
+    weights: Path | None = None
+    """Pretrained checkpoints; by default ``weights`` inside the home."""
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where checkpoints are looked for."""
+        return self.weights or self.home / "weights"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a training loop needs, built once."""
+
+    config: TrialConfig
+    steps: int
+    splits: Splits
+    normalisation: Normalisation
+    model: Segmenter
+    optimiser: torch.optim.Optimizer
+    loss: LossFunction
+    compute: Compute
+
+
+def set_up(config: TrialConfig, places: Places, role: Role, device: str | None = None) -> Setup:
+    """Build a trial; the seed decides every random number from here on.
+
+    Raises:
+        DataError: the data set does not serve.
+        WeightsError: the weights do not.
+    """
+    folder = open_dataset(config.data.dataset, data=places.data, home=places.home)
+    splits = open_splits(config, folder, role)
+    compute = choose_compute(config.training.precision, device)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, NUM_CLASSES, places.weights_folder).to(compute.device)
+    return Setup(
+        config=config,
+        steps=total_steps(config, len(splits.train)),
+        splits=splits,
+        normalisation=normalisation_for(config.data, folder),
+        model=model,
+        optimiser=build_optimiser(config.training.optimiser, model.parameter_groups()),
+        loss=build_loss(config.training.loss, class_pixels(splits.train).to(compute.device)),
+        compute=compute,
+    )
+
+
+def total_steps(config: TrialConfig, labelled: int) -> int:
+    """Return the trial's optimiser steps; a budget in epochs depends on how many patches are labelled."""
+    budget = config.training.steps
+    if isinstance(budget, Epochs):
+        return math.ceil(budget.epochs * labelled / config.training.batch_size)
+    return budget
+
+
+def class_pixels(split: Split) -> torch.Tensor:
+    """Count the labelled pixels of each class, ``[K]``."""
+    counts_K = torch.zeros(NUM_CLASSES, dtype=torch.int64)
+    for patch in split.patches:
+        target = torch.from_numpy(split.folder.target(patch)).flatten().long()
+        counts_K += torch.bincount(target, minlength=NUM_CLASSES + 1)[:NUM_CLASSES]
+    return counts_K

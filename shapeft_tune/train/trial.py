@@ -1,0 +1,115 @@
+"""One trial from its config to its result: the only place that does so."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.errors import UserError
+from shapeft_tune.train.checkpoint import load_tensors, restore
+from shapeft_tune.train.evaluate import Evaluation, evaluate_split
+from shapeft_tune.train.loop import BEST, LAST, Position, train
+from shapeft_tune.train.results import Progress, TrialResult, save_confusions
+from shapeft_tune.train.setup import Places, Setup, set_up
+
+CONFIG_FILE = "config.json"
+
+
+def run_trial(
+    config: TrialConfig,
+    places: Places,
+    folder: Path,
+    *,
+    role: Role = Role.SEARCH,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
+) -> TrialResult:
+    """Train, select on the validation folds and, in a confirmation trial, score on the test folds.
+
+    Whatever the folder already holds is used: a finished trial returns its result at once, an interrupted one
+    goes on from its last checkpoint and ends with the same weights as an undisturbed one.
+
+    Args:
+        config: everything that can change the result.
+        places: where data and weights lie.
+        folder: this trial's own; created where missing.
+        role: decides whether the test folds may be opened.
+        on_progress: called after each validation, when the checkpoint is written.
+        should_stop: asked every few steps; when it says yes the checkpoint is written and the trial ends.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; by default the GPU where there is one.
+
+    Raises:
+        UserError: data or weights do not serve.
+        NonFiniteLoss: the loss is NaN or infinite.
+        Interrupted: ``should_stop`` said so.
+    """
+    if done := TrialResult.load(folder):
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    _keep_config(config, folder)
+    setup = set_up(config, places, role, device)
+    position = train(setup, folder, on_progress, should_stop)
+    return _concluded(setup, folder, role, position)
+
+
+def evaluate_trial(
+    folder: Path, places: Places, fold: str, role: Role, device: str | None = None
+) -> Evaluation:
+    """Score the best weights of a stored trial again, from its config alone.
+
+    Args:
+        folder: the trial's.
+        places: where data and weights lie.
+        fold: ``validation`` or ``test``.
+        role: the test folds open in the confirmation role only.
+        device: as in :func:`run_trial`.
+
+    Raises:
+        UserError: no trial there, or data or weights do not serve.
+    """
+    if not (folder / BEST).exists():
+        raise UserError(f"{folder}: expected a trial with {CONFIG_FILE} and {BEST}; there is none")
+    config = TrialConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    setup = set_up(config, places, role, device)
+    restore(setup.model, load_tensors(folder / BEST)["model"])
+    return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)
+
+
+def _keep_config(config: TrialConfig, folder: Path) -> None:
+    draft = folder / f".{CONFIG_FILE}.{os.getpid()}"
+    draft.write_text(json.dumps(config.canonical(), indent=1), encoding="utf-8")
+    draft.replace(folder / CONFIG_FILE)
+
+
+def _concluded(setup: Setup, folder: Path, role: Role, position: Position) -> TrialResult:
+    best = load_tensors(folder / BEST)
+    validation = Evaluation(tuple(best["patch_ids"]), np.asarray(best["counts_NKK"]), best["loss"])
+    test = None
+    if role is Role.CONFIRMATION:
+        restore(setup.model, best["model"])
+        test = evaluate_split(setup, setup.splits.test)
+    save_confusions(folder, validation, test)
+    result = TrialResult(
+        fingerprint=setup.config.fingerprint(),
+        role=role,
+        config=setup.config.canonical(),
+        steps=setup.steps,
+        best_step=position.best_step,
+        validation=validation.scores,
+        test=test.scores if test else None,
+        labelled_patches=tuple(patch.id for patch in setup.splits.train.patches),
+        trainable_parameters=setup.model.trainable_parameters,
+        seconds=position.seconds,
+        device=str(setup.compute.device),
+        precision=setup.compute.precision,
+    )
+    result.save(folder)
+    (folder / LAST).unlink(missing_ok=True)  # nothing resumes from here any more
+    return result

@@ -1,0 +1,86 @@
+"""Starting or joining a Ray cluster, quietly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shapeft_tune.config.sweep import SweepConfig
+from shapeft_tune.errors import UserError
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0, Tune prints nothing
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record is kept by this project
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled here: checkpoints first
+    "TUNE_MAX_PENDING_TRIALS_PG": "2",  # with one (the default), slots wait for each other
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # nothing is ever restored from Tune's own snapshots
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "30",
+}
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Which cluster a sweep runs on."""
+
+    address: str | None = None
+    """Of a running cluster (``auto``, ``host:6379``, ``ray://host:10001``); None starts one on this machine."""
+    cpus: int | None = None
+    """CPU slots of a cluster started here; by default all cores."""
+    gpus: int | None = None
+    """GPUs of a cluster started here; by default all that are found."""
+
+
+@contextmanager
+def cluster(options: ClusterOptions) -> Iterator[None]:
+    """Hold a connection to Ray; a cluster that was started here ends with it.
+
+    Raises:
+        UserError: no cluster answers at the address.
+    """
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not address:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster of this machine's own, on loopback
+    import ray
+
+    how = {"address": address} if address else _local(options)
+    try:
+        ray.init(**how, log_to_driver=False, logging_level="error", configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def require_slots(sweep: SweepConfig, options: ClusterOptions) -> None:
+    """Refuse a sweep whose trials could never be placed; a cluster elsewhere may still grow, so it is trusted.
+
+    Raises:
+        UserError: a strategy asks for more than this machine has.
+    """
+    if options.address or os.environ.get("RAY_ADDRESS"):
+        return
+    import ray
+
+    there = ray.cluster_resources()
+    for name, wanted in {cell.strategy: cell.resources for cell in sweep.cells}.items():
+        for kind, amount in (("CPU", wanted.cpu), ("GPU", wanted.gpu)):
+            if amount > there.get(kind, 0):
+                raise UserError(
+                    f"strategy {name} asks for {amount:g} {kind} per trial and this machine has "
+                    f"{there.get(kind, 0):g}; lower `resources.{kind.lower()}` in the file, "
+                    "or give the address of a cluster with --address"
+                )
+
+
+
+def _local(options: ClusterOptions) -> dict[str, object]:
+    return {"num_cpus": options.cpus, "num_gpus": options.gpus, "include_dashboard": False}

@@ -1,0 +1,153 @@
+"""The one who knows both sides: Ray asks it for work and tells it results; it keeps ledger and record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
+from shapeft_tune.tune.cell_ledger import LedgerTrial, State
+from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.trainable import INTERRUPTED, STOP_FILE, Order, Outcome, trial_folder
+
+logger = logging.getLogger(__name__)
+
+ARTIFACTS = ("result.json", "confusion.npz")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a person watching wants to know."""
+
+    kind: str
+    """``started``, ``continued``, ``validated``, or the state in which the trial ended."""
+    trial: LedgerTrial
+    step: int = 0
+    miou: float | None = None
+    message: str = ""
+
+
+class Driver:
+    """Decides the order of work over all cells and notes everything that happens to a trial."""
+
+    def __init__(
+        self,
+        sweep_name: str,
+        ledger: Ledger,
+        recorder: Recorder,
+        folder: Path,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._sweep = sweep_name
+        self._ledger = ledger
+        self._recorder = recorder
+        self._folder = folder
+        self._on_event = on_event
+        self._left_over = [trial for cell in ledger.cells.values() for trial in cell.unfinished()]
+        self._running: dict[str, LedgerTrial] = {}
+        self._pruned: set[str] = set()
+
+    # Asked by Ray
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the sweep was asked to end early."""
+        return (self._folder / STOP_FILE).exists()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing runs and nothing is left to hand out."""
+        return not self._running and (self.stopping or not self._has_work())
+
+    def next_order(self, ray_id: str) -> Order | None:
+        """Hand out a trial: first those that a dead driver left, then from the cell with the fewest running."""
+        trial = None if self.stopping else self._next_trial()
+        if trial is None:
+            return None
+        self._running[ray_id] = trial
+        self._recorder.trial_started(self._facts(trial))
+        resources = trial.cell.resources
+        return Order(trial.fingerprint, trial.role, trial.config.canonical(), resources.cpu, resources.gpu)
+
+    # Told by Ray
+
+    def progressed(self, ray_id: str, step: int, metrics: Mapping[str, float]) -> bool:
+        """Note a validation and return whether the trial should stop."""
+        trial = self._running[ray_id]
+        self._recorder.trial_progress(trial.fingerprint, step, metrics)
+        self._on_event(Event("validated", trial, step, metrics["val/miou"]))
+        stop = self._ledger.cells[trial.cell.key].report(trial, step, metrics["val/miou"])
+        if stop:
+            self._pruned.add(ray_id)
+        return stop
+
+    def ended(self, ray_id: str, result: Mapping[str, Any]) -> None:
+        """Note how a trial ended, from the last that its worker told."""
+        trial = self._running.pop(ray_id)
+        outcome = self._outcome(ray_id, result)
+        if outcome.state == INTERRUPTED:
+            self._on_event(Event(INTERRUPTED, trial, message=outcome.message))
+            return
+        state = State(outcome.state)
+        self._ledger.cells[trial.cell.key].end(trial, state, outcome.score, outcome.message)
+        self._recorder.trial_ended(self._facts(trial), self._end(trial, state, outcome.message))
+        self._on_event(Event(outcome.state, trial, miou=outcome.score, message=outcome.message))
+
+    def complete_record(self) -> None:
+        """Tell the record of trials whose end it missed, because a driver died between ledger and record."""
+        known = self._recorder.ended()
+        for trial in self._ledger.trials():
+            if trial.state is not State.RUNNING and trial.fingerprint not in known:
+                self._recorder.trial_ended(self._facts(trial), self._end(trial, trial.state, trial.message))
+
+    # Inner workings
+
+    def _has_work(self) -> bool:
+        return bool(self._left_over) or any(cell.has_work() for cell in self._ledger.cells.values())
+
+    def _next_trial(self) -> LedgerTrial | None:
+        if self._left_over:
+            trial = self._left_over.pop(0)
+            self._on_event(Event("continued", trial))
+            return trial
+        busy = [trial.cell.key for trial in self._running.values()]
+        for key in sorted(self._ledger.cells, key=busy.count):  # stable: cheap cells come first
+            if trial := self._ledger.cells[key].next():
+                self._on_event(Event("started", trial))
+                return trial
+        return None
+
+    def _outcome(self, ray_id: str, result: Mapping[str, Any]) -> Outcome:
+        told = {key.removeprefix("outcome/"): value for key, value in result.items() if key.startswith("outcome/")}
+        if told:
+            return Outcome(**told)
+        if ray_id in self._pruned:
+            return Outcome(State.PRUNED)
+        if self.stopping:
+            return Outcome(INTERRUPTED, message="stopped before it could write a checkpoint")
+        return Outcome(State.FAILED, message="its worker died again and again; Ray's log says more")
+
+    def _facts(self, trial: LedgerTrial) -> TrialFacts:
+        return TrialFacts(
+            sweep=self._sweep,
+            strategy=trial.cell.strategy,
+            label_fraction=trial.cell.label_fraction,
+            temporal_length=trial.cell.temporal_length,
+            role=trial.role,
+            seed=trial.config.seed,
+            fingerprint=trial.fingerprint,
+            config=trial.config.canonical(),
+            sampled=trial.sampled,
+        )
+
+    def _end(self, trial: LedgerTrial, state: State, message: str) -> TrialEnd:
+        from shapeft_tune.train import TrialResult  # torch: not needed to look at a ledger
+
+        folder = trial_folder(self._folder, trial.fingerprint)
+        result = TrialResult.load(folder)
+        files = {name: folder / name for name in ARTIFACTS if (folder / name).exists()}
+        return TrialEnd(Ending(state), result.metrics() if result else {}, message, files)

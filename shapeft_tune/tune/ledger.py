@@ -1,0 +1,112 @@
+"""The ledger: what has been tried, what came of it, and what has still to run. Nothing else decides that.
+
+Each cell has two Optuna studies in one storage: one for its search trials, from which samplers and pruners
+learn, and one for its confirmation trials, which must not teach them. A trial is RUNNING from the moment it is
+handed out until it has ended; one that is RUNNING when a driver starts belongs to a driver that died, and goes
+on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from shapeft_tune.config.protocol import METRIC
+from shapeft_tune.config.sweep import Cell, SweepConfig
+from shapeft_tune.errors import LedgerError
+from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
+
+LEDGER_FILE = "ledger.journal"
+
+
+@dataclass(frozen=True)
+class CellCounts:
+    """How far one cell is."""
+
+    cell: Cell
+    running: int
+    complete: int
+    pruned: int
+    failed: int
+    search_todo: int
+    confirmations_done: int
+    confirmations_todo: int
+    best_miou: float | None
+    """Best validation mIoU of the complete search trials."""
+
+    @property
+    def done(self) -> bool:
+        """Nothing runs, and nothing is left to run."""
+        return self.running + self.search_todo + self.confirmations_todo == 0
+
+
+class Ledger:
+    """Every cell of a sweep."""
+
+    def __init__(self, sweep: SweepConfig, storage: BaseStorage) -> None:
+        existing = set(optuna.get_all_study_names(storage))
+        self.cells = {cell.key: CellLedger(cell, sweep, storage, existing) for cell in sweep.cells}
+
+    @classmethod
+    def open(cls, folder: Path, sweep: SweepConfig, data_digest: str) -> Ledger:
+        """Open the ledger in a sweep's folder for running; create it on first use.
+
+        Raises:
+            LedgerError: the file means something else by a cell than the ledger does.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        ledger = cls(sweep, _storage(folder / LEDGER_FILE))
+        ledger._require_same_meaning({"data": data_digest, "metric": f"{METRIC.name} v{METRIC.version}"})
+        for cell in ledger.cells.values():
+            cell.void_half_asked()
+        return ledger
+
+    @classmethod
+    def look(cls, folder: Path, sweep: SweepConfig) -> Ledger:
+        """Open the ledger for reading, also beside a running sweep; empty where there is none yet."""
+        path = folder / LEDGER_FILE
+        return cls(sweep, _storage(path) if path.exists() else InMemoryStorage())
+
+    def trials(self) -> tuple[LedgerTrial, ...]:
+        """Return every trial of every cell of the file."""
+        return tuple(trial for cell in self.cells.values() for trial in cell.trials())
+
+    def counts(self) -> tuple[CellCounts, ...]:
+        """Return how far every cell is."""
+        return tuple(_counts(cell) for cell in self.cells.values())
+
+    def _require_same_meaning(self, protocol: Mapping[str, str]) -> None:
+        differences = [line for cell in self.cells.values() for line in cell.settle_meaning(protocol)]
+        if differences:
+            shown = "\n".join(f"  {line}" for line in differences[:20])
+            raise LedgerError(
+                f"the file has changed the meaning of trials that were already run:\n{shown}\n"
+                "undo the change, or give the sweep another `name` to start afresh"
+            )
+
+
+def _storage(path: Path) -> BaseStorage:
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _counts(cell: CellLedger) -> CellCounts:
+    search, confirmations = cell.search_trials(), cell.confirmation_trials()
+    by_state = {state: sum(trial.state is state for trial in search) for state in State}
+    best = cell.best()
+    return CellCounts(
+        cell=cell.cell,
+        running=by_state[State.RUNNING] + sum(trial.state is State.RUNNING for trial in confirmations),
+        complete=by_state[State.COMPLETE],
+        pruned=by_state[State.PRUNED],
+        failed=by_state[State.FAILED],
+        search_todo=cell.search_todo(),
+        confirmations_done=sum(trial.state is not State.RUNNING for trial in cell.current_confirmations()),
+        confirmations_todo=cell.confirmations_to_come(),
+        best_miou=best.score if best else None,
+    )
+

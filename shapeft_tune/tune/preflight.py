@@ -1,0 +1,72 @@
+"""Everything about a sweep that can be known to fail before a cluster is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.sweep import Cell, SweepConfig
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data import NUM_CLASSES, open_dataset, problems_with
+from shapeft_tune.errors import DataError, HomeError, Problem
+from shapeft_tune.models import build_model
+from shapeft_tune.train import Places
+
+
+def check_sweep(sweep: SweepConfig, places: Places) -> str:
+    """Check every cell's data and weights, and return what the data amounts to, in 16 digits or more.
+
+    Raises:
+        DataError: with everything that the data set lacks.
+        WeightsError: a checkpoint is missing or does not fit.
+    """
+    return check_trials([_typical(cell) for cell in _first_of_each_kind(sweep)], places)
+
+
+def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
+    """Check the data and weights of some trials; see :func:`check_sweep`."""
+    digests: dict[str, None] = {}
+    problems: dict[Problem, None] = {}
+    models: dict[str, ModelConfig] = {}
+    for trial in trials:
+        folder = open_dataset(trial.data.dataset, data=places.data, home=places.home)
+        digests[folder.digest()] = None
+        problems |= dict.fromkeys(problems_with(trial, folder))
+        models[trial.model.model_dump_json()] = trial.model
+    if problems:
+        raise DataError("the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems))
+    for model in models.values():  # the only sure way to know that weights are there, whole, and fit
+        build_model(model, NUM_CLASSES, places.weights_folder)
+    return "+".join(sorted(digests))
+
+
+def require_writable(home: Path) -> None:
+    """Create the home where it is missing.
+
+    Raises:
+        HomeError: it cannot be written to.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / f".probe.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HomeError(
+            f"--home {home}: expected a folder that can be written to; {error.strerror or error}. "
+            "Choose another with --home"
+        ) from error
+
+
+def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
+    """Return a cell for each (strategy, dates); cells that differ in labels alone need the same data."""
+    kinds: dict[tuple[str, int], Cell] = {}
+    for cell in sweep.cells:
+        kinds.setdefault((cell.strategy, cell.temporal_length), cell)
+    return list(kinds.values())
+
+
+def _typical(cell: Cell) -> TrialConfig:
+    return cell.trial({path: range_.corners[0] for path, range_ in cell.ranges.items()})

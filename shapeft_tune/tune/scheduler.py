@@ -1,0 +1,63 @@
+"""Where Ray Tune asks this project: what to run next, and whether to go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from shapeft_tune.tune.driver import Driver
+
+
+class LedgerSearcher(Searcher):  # type: ignore[misc]
+    """Hands out the driver's next order. Keeps nothing that a dead driver would take with it."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return an order, None to be asked again later, or FINISHED."""
+        order = self._driver.next_order(trial_id)
+        if order:
+            return order.to_ray()
+        return self.FINISHED if self._driver.done else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the driver that a trial is over, however it ended."""
+        self._driver.ended(trial_id, result or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher for a restore of its own, which is never used
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keep nothing: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never used: a sweep is continued by running it again."""
+
+
+class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes each validation to the driver, which asks the pruner of the trial's cell."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for the searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the trial goes on."""
+        if "metrics" not in result:
+            return str(self.CONTINUE)
+        stop = self._driver.progressed(trial.trial_id, int(result["step"]), result["metrics"])
+        return str(self.STOP if stop else self.CONTINUE)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Return a trial that waits. Looks at living trials only: the dead ones become thousands."""
+        waiting = (trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING")
+        return min(waiting, key=lambda trial: trial.trial_id, default=None)
+
+

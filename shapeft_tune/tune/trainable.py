@@ -1,0 +1,104 @@
+"""What runs inside a Ray worker: one order in, one trial out. Faults of a trial are results, not exceptions.
+
+Ray repeats a trial whose worker died; it goes on from its checkpoint. An exception would be repeated too,
+though it would only happen again, so it is reported as the trial's end instead.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shapeft_tune.config.protocol import Role
+
+STOP_FILE = "stop"
+"""While this file is in the sweep's folder, trials write their checkpoint and end."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told; small, because Ray copies it many times."""
+
+    fingerprint: str
+    role: Role
+    config: Mapping[str, Any]
+    cpu: float
+    gpu: float
+
+    def to_ray(self) -> dict[str, str]:
+        """Return the configuration that Ray carries: one string, which Ray does not look into."""
+        return {"order": json.dumps(asdict(self))}
+
+    @classmethod
+    def from_ray(cls, config: Mapping[str, str]) -> Order:
+        """Read what :meth:`to_ray` wrote."""
+        return cls(**json.loads(config["order"]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a worker left a trial; ``state`` is a ledger state, or ``interrupted``."""
+
+    state: str
+    score: float | None = None
+    message: str = ""
+
+    def to_ray(self) -> dict[str, Any]:
+        """Return the last result that Ray is told."""
+        return {"outcome": asdict(self)}
+
+
+INTERRUPTED = "interrupted"
+
+
+def trial_function(sweep_folder: Path, home: Path, data: Path | None, weights: Path | None) -> Callable[..., None]:
+    """Return the function that Ray runs for every order."""
+
+    def run(ray_config: dict[str, str]) -> None:
+        from ray import tune
+
+        tune.report(_work(Order.from_ray(ray_config), sweep_folder, home, data, weights).to_ray())
+
+    return run
+
+
+def trial_folder(sweep_folder: Path, fingerprint: str) -> Path:
+    """Return the folder that holds everything about one trial."""
+    return sweep_folder / "trials" / fingerprint
+
+
+def _work(order: Order, sweep_folder: Path, home: Path, data: Path | None, weights: Path | None) -> Outcome:
+    import torch
+    from ray import tune
+
+    from shapeft_tune.config import TrialConfig
+    from shapeft_tune.errors import Interrupted, ShapeftError
+    from shapeft_tune.train import Places, Progress, run_trial
+
+    def tell(progress: Progress) -> None:
+        tune.report({"step": progress.step, "steps": progress.steps, "metrics": progress.metrics()})
+
+    torch.set_num_threads(max(int(order.cpu), 1))
+    if 0 < order.gpu < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(order.gpu)
+    try:
+        result = run_trial(
+            TrialConfig.model_validate(order.config),
+            Places(home, data, weights),
+            trial_folder(sweep_folder, order.fingerprint),
+            role=Role(order.role),
+            on_progress=tell,
+            should_stop=(sweep_folder / STOP_FILE).exists,
+            device=None if order.gpu else "cpu",
+        )
+    except Interrupted as stop:
+        return Outcome(INTERRUPTED, message=str(stop))
+    except ShapeftError as error:
+        return Outcome("failed", message=str(error))
+    except Exception:  # a fault of this project or of a library: keep all that is known of it
+        return Outcome("failed", message=traceback.format_exc())
+    return Outcome("complete", score=(result.test or result.validation).miou)

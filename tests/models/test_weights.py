@@ -1,0 +1,91 @@
+"""Finding and reading weight files, and what is said when that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shapeft_tune.config.model import CromaOptical, FrozenTuning
+from shapeft_tune.errors import WeightsError
+from shapeft_tune.models import build_model, load_encoder
+from shapeft_tune.models.weights import OfficialCheckpoint, read_checkpoint, resolve_weights
+
+OFFICIAL = OfficialCheckpoint("Model.pt", repository="someone/Model")
+
+
+class Surprise:
+    """A pickle that would create a file when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_none_means_no_file(tmp_path: Path) -> None:
+    assert resolve_weights("none", OFFICIAL, tmp_path) is None
+
+
+@pytest.mark.parametrize("word", ["official", "Model.pt"])
+def test_names_are_looked_for_in_the_weights_folder(tmp_path: Path, word: str) -> None:
+    (tmp_path / "Model.pt").touch()
+    assert resolve_weights(word, OFFICIAL, tmp_path) == tmp_path / "Model.pt"
+
+
+def test_an_absolute_name_needs_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.pt").touch()
+    assert resolve_weights(str(tmp_path / "mine.pt"), OFFICIAL, None) == tmp_path / "mine.pt"
+
+
+def test_missing_official_weights_are_named_with_their_source_and_place(tmp_path: Path) -> None:
+    config = CromaOptical(size="large", tuning=FrozenTuning(weights="official"))
+    with pytest.raises(WeightsError) as refusal:
+        build_model(config, 20, weights_folder=tmp_path)
+    assert str(tmp_path / "CROMA_large.pt") in str(refusal.value)
+    assert "https://huggingface.co/antofuller/CROMA/resolve/main/CROMA_large.pt" in str(refusal.value)
+
+
+def test_a_relative_name_without_a_folder_is_refused() -> None:
+    with pytest.raises(WeightsError, match="no weights folder was given"):
+        load_encoder("croma_optical", "mine.pt", size="small")
+
+
+def test_official_weights_of_an_unpublished_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nothing is published"):
+        load_encoder("croma_optical", "official", size="small", weights_folder=tmp_path)
+
+
+def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, proof = tmp_path / "evil.pt", tmp_path / "it_ran"
+    torch.save({"s2_encoder": Surprise(proof)}, path)
+    with pytest.raises(WeightsError, match="arbitrary code"):
+        read_checkpoint(path)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "short.pt"
+    torch.save({"weight": torch.randn(10_000)}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(WeightsError, match="truncated"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>404 Not Found</html>", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "page.pt"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"page\.pt"):
+        read_checkpoint(path)
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="croma_optical"):
+        load_encoder("cromma", "none")

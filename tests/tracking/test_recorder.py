@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.tracking import Ending, Recorder, Role, SweepEnding, TrialEnd, TrialFacts, recorder
+from shapeft_tune.tracking.sweep_run import attach_to_sweep
+
+Trial = Callable[..., TrialFacts]
+DONE = TrialEnd(Ending.COMPLETE, {"best/val_miou": 0.4, "best/step": 20, "cost/seconds": 1.5})
+
+
+def opened(store: str, **options: Any) -> Recorder:
+    return Recorder.open(store, "demo", None, **options)
+
+
+def runs_of(store: str) -> list[Any]:
+    """Return the trials' runs as MLflow itself reads them, by strategy and learning rate."""
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("demo")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], "tags.role != 'sweep'")
+    return sorted(
+        found, key=lambda run: (run.data.tags["strategy"], run.data.params["training.optimiser.lr"])
+    )
+
+
+def only_run(store: str) -> Any:
+    (run,) = runs_of(store)
+    return run
+
+
+def curve(store: str, name: str) -> list[tuple[int, float]]:
+    history = MlflowClient(store).get_metric_history(only_run(store).info.run_id, name)
+    return sorted((point.step, point.value) for point in history)
+
+
+def text_of(store: str, run_id: str, name: str, folder: Path) -> str:
+    return Path(MlflowClient(store).download_artifacts(run_id, name, str(folder))).read_text()
+
+
+def test_a_trial_told_from_start_to_end_is_all_there(store: str, trial: Trial, tmp_path: Path) -> None:
+    result = tmp_path / "trial" / "out.json"
+    result.parent.mkdir()
+    result.write_text("{}")
+    facts = trial(lr=0.003)
+    record = opened(store, question="Which?", metric=("miou", 7))
+    record.trial_started(facts)
+    record.trial_progress(facts.fingerprint, 10, {"train/loss": 2.0, "val/miou": 0.1})
+    record.trial_progress(facts.fingerprint, 20, {"train/loss": 1.0, "val/miou": 0.4})
+    record.trial_ended(facts, TrialEnd(Ending.COMPLETE, DONE.metrics, artifacts={"result.json": result}))
+    record.close()
+
+    assert record.problems == ()
+    run = only_run(store)
+    assert run.info.run_name == f"utae labels=0.1 dates=6 #{facts.fingerprint[:6]}"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"training.optimiser.lr": "0.003"}
+    told = {name: run.data.tags[name] for name in ("sweep", "strategy", "role", "seed", "model", "tuning")}
+    assert told == {
+        "sweep": "demo",
+        "strategy": "utae",
+        "role": "search",
+        "seed": "0",
+        "model": "utae",
+        "tuning": "scratch",
+    }
+    assert (run.data.tags["label_fraction"], run.data.tags["temporal_length"]) == ("0.1", "6")
+    assert (run.data.tags["metric.name"], run.data.tags["metric.version"]) == ("miou", "7")
+    assert run.data.tags["state"] == "complete"
+    assert json.loads(run.data.tags["trial_config"]) == facts.config
+    assert run.data.metrics == {
+        "train/loss": 1.0,
+        "val/miou": 0.4,
+        "best/val_miou": 0.4,
+        "best/step": 20,
+        "cost/seconds": 1.5,
+        "cell/label_fraction": 0.1,
+        "cell/temporal_length": 6,
+        "cell/seed": 0,
+    }
+    assert curve(store, "val/miou") == [(10, 0.1), (20, 0.4)]
+    assert json.loads(text_of(store, run.info.run_id, "config.json", tmp_path)) == facts.config
+    assert text_of(store, run.info.run_id, "result.json", tmp_path) == "{}"
+
+    parent = MlflowClient(store).get_run(run.data.tags["mlflow.parentRunId"])
+    assert (parent.info.run_name, parent.info.status) == ("demo", "FINISHED")
+    assert parent.data.tags["mlflow.note.content"] == "Which?"
+
+
+def test_files_of_a_sqlite_store_lie_where_they_were_asked_to(
+    store: str, trial: Trial, tmp_path: Path
+) -> None:
+    record = Recorder.open(store, "demo", tmp_path / "files")
+    record.trial_started(trial())
+    record.close()
+    assert only_run(store).info.artifact_uri.startswith((tmp_path / "files" / "demo").as_uri())
+    assert list((tmp_path / "files" / "demo").rglob("config.json"))
+
+
+def test_a_pruned_and_a_failed_trial_say_so(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_ended(trial(lr=0.001), TrialEnd(Ending.PRUNED, {"best/val_miou": 0.1}))
+    record.trial_ended(trial(lr=0.002), TrialEnd(Ending.FAILED, message="the loss became NaN at step 12"))
+    record.close(SweepEnding.STOPPED)
+    pruned, failed = runs_of(store)
+    assert (pruned.data.tags["state"], pruned.info.status) == ("pruned", "KILLED")
+    assert (failed.data.tags["state"], failed.info.status) == ("failed", "FAILED")
+    assert failed.data.tags["failure"] == "the loss became NaN at step 12"
+    parent = MlflowClient(store).get_run(failed.data.tags["mlflow.parentRunId"])
+    assert parent.info.status == "KILLED"
+
+
+def test_a_confirmation_names_its_seed(store: str, trial: Trial) -> None:
+    facts = trial(role=Role.CONFIRMATION, seed=2)
+    record = opened(store)
+    record.trial_started(facts)
+    record.close()
+    assert only_run(store).info.run_name == f"utae labels=0.1 dates=6 seed=2 #{facts.fingerprint[:6]}"
+
+
+def test_telling_an_ending_again_changes_nothing(store: str, trial: Trial) -> None:
+    for _ in range(2):  # in two processes' lives, and twice in each
+        record = opened(store)
+        record.trial_ended(trial(), DONE)
+        record.trial_ended(trial(), DONE)
+        record.close()
+    before = only_run(store)
+    record = opened(store)
+    record.trial_ended(trial(), TrialEnd(Ending.COMPLETE, {"best/val_miou": 0.9}))
+    record.close()
+    after = only_run(store)
+    assert after.data.metrics == before.data.metrics
+    assert after.info.end_time == before.info.end_time
+    assert curve(store, "best/val_miou") == [(0, 0.4)]
+
+
+def test_a_later_driver_continues_runs_and_logs_no_step_twice(store: str, trial: Trial) -> None:
+    first = opened(store)
+    first.trial_started(trial())
+    first.trial_progress(trial().fingerprint, 10, {"val/miou": 0.1})
+    first.trial_progress(trial().fingerprint, 20, {"val/miou": 0.2})
+    assert first.flush()  # and no close: the driver dies here
+
+    second = opened(store)
+    second.trial_started(trial())
+    for step, miou in ((20, 0.2), (30, 0.3)):
+        second.trial_progress(trial().fingerprint, step, {"val/miou": miou})
+    second.trial_ended(trial(), DONE)
+    second.close()
+    assert second.problems == ()
+    assert curve(store, "val/miou") == [(10, 0.1), (20, 0.2), (30, 0.3)]
+    client = MlflowClient(store)
+    assert len(client.search_runs(["1"], "tags.role = 'sweep'")) == 1
+
+
+def test_a_trial_thrown_back_to_its_checkpoint_logs_no_step_twice(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_started(trial())
+    for step in (10, 20, 30, 20, 30, 40):
+        record.trial_progress(trial().fingerprint, step, {"val/miou": step / 100})
+    record.close()
+    assert [step for step, _ in curve(store, "val/miou")] == [10, 20, 30, 40]
+
+
+def test_a_failed_trial_that_is_run_again_forgets_its_failure(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_ended(trial(), TrialEnd(Ending.FAILED, message="out of memory"))
+    record.trial_started(trial())
+    record.flush()
+    assert record.ended() == {}
+    record.trial_ended(trial(), DONE)
+    record.close()
+    run = only_run(store)
+    assert (run.data.tags["state"], run.info.status) == ("complete", "FINISHED")
+    assert "failure" not in run.data.tags
+
+
+def test_what_has_ended_is_known_to_the_next_driver(store: str, trial: Trial) -> None:
+    first = opened(store)
+    complete, pruned, running = trial(lr=0.001), trial(lr=0.002), trial(lr=0.003)
+    first.trial_ended(complete, DONE)
+    first.trial_ended(pruned, TrialEnd(Ending.PRUNED))
+    first.trial_started(running)
+    first.flush()
+    assert opened(store).ended() == {complete.fingerprint: "complete", pruned.fingerprint: "pruned"}
+
+
+def test_two_strategies_with_the_same_experiment_have_a_run_each(store: str, trial: Trial) -> None:
+    one, other = trial(), trial(strategy="utae_again")
+    assert one.fingerprint == other.fingerprint
+    record = opened(store)
+    record.trial_started(one)
+    record.trial_started(other)
+    record.trial_progress(one.fingerprint, 10, {"val/miou": 0.1})
+    record.trial_ended(one, DONE)
+    record.flush()
+    assert record.ended() == {}
+    record.trial_ended(other, DONE)
+    record.close()
+    assert [run.data.tags["strategy"] for run in runs_of(store)] == ["utae", "utae_again"]
+    assert all(run.data.metrics["val/miou"] == 0.1 for run in runs_of(store))
+
+
+def test_a_config_too_long_for_a_tag_is_kept_in_the_file_alone(
+    store: str, trial: Trial, tmp_path: Path
+) -> None:
+    facts = trial(config={"note": "x" * 9000})
+    record = opened(store)
+    record.trial_started(facts)
+    record.close()
+    run = only_run(store)
+    assert "trial_config" not in run.data.tags
+    assert json.loads(text_of(store, run.info.run_id, "config.json", tmp_path)) == facts.config
+
+
+def test_infinite_and_missing_numbers_are_left_out(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_ended(trial(), TrialEnd(Ending.FAILED, {"val/loss": float("inf"), "val/miou": float("nan")}))
+    record.close()
+    assert record.problems == ()
+    assert not {"val/loss", "val/miou"} & only_run(store).data.metrics.keys()
+
+
+def test_a_file_that_is_gone_is_a_problem_and_the_ending_is_kept(
+    store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_PAUSES", (0.0,))
+    record = opened(store)
+    record.trial_ended(
+        trial(), TrialEnd(Ending.COMPLETE, DONE.metrics, artifacts={"result.json": tmp_path / "gone"})
+    )
+    record.close()
+    assert only_run(store).data.tags["state"] == "complete"
+    assert len(record.problems) == 1
+    assert "gone" in record.problems[0]
+
+
+def test_a_trial_that_is_not_known_is_a_problem_and_the_next_fact_is_written(
+    store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_PAUSES", ())
+    record = opened(store)
+    record.trial_progress("feed", 10, {"val/miou": 0.1})
+    record.trial_ended(trial(), DONE)
+    record.close()
+    assert ["feed" in problem for problem in record.problems] == [True]
+    assert only_run(store).data.tags["state"] == "complete"
+
+
+def test_a_run_of_someone_else_in_the_experiment_is_left_alone(store: str, trial: Trial) -> None:
+    opened(store).close()
+    client = MlflowClient(store)
+    theirs = client.create_run("1", tags={"role": "mine"})
+    record = opened(store)
+    record.trial_ended(trial(), DONE)
+    record.close()
+    assert record.problems == ()
+    assert client.get_run(theirs.info.run_id).info.status == "RUNNING"
+
+
+def test_a_deleted_experiment_is_refused_with_the_way_back(store: str) -> None:
+    opened(store).close()
+    MlflowClient(store).delete_experiment("1")
+    with pytest.raises(TrackingError, match=r"mlflow experiments restore -x 1"):
+        opened(store)
+
+
+def test_the_environment_is_as_it_was(store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    before = dict(os.environ)
+    record = opened(store)
+    record.trial_ended(trial(), DONE)
+    record.close()
+    assert dict(os.environ) == before
+
+
+def test_files_are_attached_to_the_sweep(store: str, tmp_path: Path) -> None:
+    opened(store).close()
+    (tmp_path / "report" / "figures").mkdir(parents=True)
+    (tmp_path / "report" / "figures" / "map.svg").write_text("<svg/>")
+    attach_to_sweep(store, "demo", tmp_path / "report", "report")
+    (parent,) = MlflowClient(store).search_runs(["1"])
+    assert text_of(store, parent.info.run_id, "report/figures/map.svg", tmp_path) == "<svg/>"
+
+
+def test_nothing_is_attached_to_a_sweep_that_is_not_there(store: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="run the sweep first"):
+        attach_to_sweep(store, "demo", tmp_path, "report")
+
+
+class Server:
+    """A real MLflow server on this machine, which can be stopped and started again."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._store, self._folder = store, folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"),
+                *("--backend-store-uri", self._store, "--artifacts-destination", str(self._folder)),
+            ],
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not self._listens():
+            assert self._process.poll() is None, "the server ended while starting"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self._process:
+            os.killpg(self._process.pid, 9)
+            self._process.wait()
+            self._process = None
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@pytest.fixture
+def server(store: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(store, tmp_path / "server")
+    yield server
+    server.stop()
+
+
+def test_an_outage_of_the_server_delays_facts_and_loses_none(
+    server: Server, store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RETRY_PAUSES", (0.0,))
+    monkeypatch.setattr(recorder, "OUTAGE_PAUSE", 0.2)
+    with pytest.raises(TrackingError, match="check the address"):
+        opened(server.address)
+    server.start()
+    record = opened(server.address)
+    record.trial_started(trial())
+    record.trial_progress(trial().fingerprint, 10, {"val/miou": 0.1})
+    assert record.flush()
+
+    server.stop()
+    record.trial_progress(trial().fingerprint, 20, {"val/miou": 0.2})
+    record.trial_ended(trial(), DONE)
+    assert not record.flush(0.5)
+    server.start()
+    assert record.flush()
+    assert record.problems == ()
+    assert curve(store, "val/miou") == [(10, 0.1), (20, 0.2)]
+    run = only_run(store)
+    assert run.data.tags["state"] == "complete"
+    assert json.loads(text_of(server.address, run.info.run_id, "config.json", tmp_path)) == trial().config
+
+    server.stop()
+    record.trial_ended(trial(lr=0.002), DONE)
+    record.close()
+    assert any("did not answer" in problem for problem in record.problems)
