@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,8 @@ MOST_CORNERS = 256
 """Corner combinations tried per cell; where there are more, each corner alone, both extremes, and a draw."""
 
 Path_ = tuple[str | int, ...]
+Found = tuple[Path_, Problem]
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load_trial(path: Path) -> TrialConfig:
@@ -28,10 +30,7 @@ def load_trial(path: Path) -> TrialConfig:
         ConfigError: with every problem of the file.
     """
     file = read_yaml(path)
-    try:
-        return TrialConfig.model_validate(file.content)
-    except ValidationError as error:
-        raise ConfigError(file.source, _located(problems_of(error, file.content), file)) from error
+    return checked(TrialConfig, file.content, file.source, file)
 
 
 def load_sweep(path: Path) -> SweepConfig:
@@ -41,10 +40,7 @@ def load_sweep(path: Path) -> SweepConfig:
         ConfigError: with every problem of the file, nothing having been started.
     """
     file = read_yaml(path)
-    try:
-        sweep = SweepConfig.model_validate(file.content)
-    except ValidationError as error:
-        raise ConfigError(file.source, _located(problems_of(error, file.content), file)) from error
+    sweep = checked(SweepConfig, file.content, file.source, file)
     found = [
         *_set_by_settings(sweep, file),
         *(found for cell in sweep.cells for found in _cell_problems(cell, file)),
@@ -54,7 +50,18 @@ def load_sweep(path: Path) -> SweepConfig:
     return sweep
 
 
-Found = tuple[Path_, Problem]
+def checked(kind: type[Kind], content: Mapping[str, Any], source: str, file: YamlFile | None = None) -> Kind:
+    """Build a configuration class from plain values.
+
+    Raises:
+        ConfigError: with every problem, and its line where the values come from a file.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        found = problems_of(error, content)
+        located = _located(found, file) if file else [problem for _, problem in found]
+        raise ConfigError(source, located) from error
 
 
 def problems_of(error: ValidationError, given: Any) -> list[Found]:
@@ -119,7 +126,7 @@ def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
 
 
 def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:
-    """Return where the file says what ended up at ``place`` of a trial: a range, the strategy, or the base."""
+    """Return where the file says what is at ``place`` of a trial: in a range, the strategy, or the base."""
     dotted = _dotted(place)
     searches: tuple[Path_, ...] = (("strategies", cell.strategy, "search"), ("search",))
     for section, name in itertools.product(searches, cell.ranges):
@@ -152,14 +159,12 @@ def _place(location: tuple[str | int, ...], given: Any, keep_last: bool) -> Path
     kept: list[str | int] = []
     current = given
     for index, step in enumerate(location):
-        last = index == len(location) - 1
-        if isinstance(current, Mapping) and step in current:
+        known = isinstance(current, Mapping) and step in current
+        known |= isinstance(current, list | tuple) and isinstance(step, int) and step < len(current)
+        if known or (keep_last and index == len(location) - 1):
+            kept.append(step)
+        if known:
             current = current[step]
-        elif isinstance(current, list | tuple) and isinstance(step, int) and step < len(current):
-            current = current[step]
-        elif not (last and keep_last):
-            continue
-        kept.append(step)
     return tuple(kept)
 
 

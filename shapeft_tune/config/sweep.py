@@ -1,4 +1,4 @@
-"""A sweep: strategies x settings, what is searched in each cell, and the budget. Declared in one YAML file."""
+"""A sweep: strategies x settings, what is searched in each cell, and the budget, in one YAML file."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Resources(Frozen):
 class Strategy(Frozen):
     """A model and a way to tune it: what is fixed, and what is searched."""
 
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """Part of a ``TrialConfig``, laid over ``base``. A searched field's value here is the first one tried."""
-    search: dict[str, RangeField] = {}
+    search: dict[str, RangeField] = Field(default_factory=dict)
     """Ranges by dotted path into ``TrialConfig``, laid over the sweep's own ``search``."""
     trials: int | None = Field(None, ge=1)
     """Search trials per cell of this strategy; by default the budget's."""
@@ -69,7 +69,7 @@ class Budget(Frozen):
     trials: int = Field(20, ge=1)
     """Search trials per cell, pruned and failed ones included."""
     confirmation_seeds: int = Field(3, ge=0)
-    """The best configuration again, with seeds 1 to n, scored on the test folds; 0 leaves the test unopened."""
+    """The best configuration again with this many other seeds, scored on the test folds; 0 for none."""
 
 
 class Tpe(Frozen):
@@ -128,9 +128,9 @@ class SweepConfig(Frozen):
     """Names the folder inside the home, the studies in the ledger and the experiment in MLflow."""
     question: str = ""
     """What the sweep is to answer; shown in the report."""
-    base: dict[str, Any] = {}
+    base: dict[str, Any] = Field(default_factory=dict)
     """Part of a ``TrialConfig`` that all strategies share."""
-    search: dict[str, RangeField] = {}
+    search: dict[str, RangeField] = Field(default_factory=dict)
     """Ranges by dotted path that all strategies share."""
     settings: Settings
     strategies: dict[Name, Strategy] = Field(min_length=1)

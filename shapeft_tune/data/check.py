@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from shapeft_tune.data.pastis import STATISTICS, VOID, PastisFolder, Patch, read_metadata
+from shapeft_tune.data.pastis import CLASS_NAMES, STATISTICS, VOID, PastisFolder, Patch, read_metadata
 from shapeft_tune.errors import DataError
 
 READERS = 8
@@ -98,3 +98,21 @@ def _statistics_faults(folder: PastisFolder) -> tuple[str, ...]:
         return (str(error),)
     absent = {patch.fold for patch in folder.patches} - present
     return tuple(f"{folder.root / STATISTICS}: expected fold {fold}; got none" for fold in sorted(absent))
+
+
+def described(report: FolderReport) -> Iterator[tuple[str, str]]:
+    """Yield what a folder holds as (subject, words) for people."""
+    total = max(sum(report.class_pixels), 1)
+    shares = (
+        (name, pixels / total)
+        for name, pixels in zip((*CLASS_NAMES, "void"), report.class_pixels, strict=True)
+    )
+    yield "patches", str(report.patches)
+    yield (
+        "sizes",
+        ", ".join(f"{height} x {width} px ({count})" for (height, width), count in report.sizes.items()),
+    )
+    yield "dates", f"{report.dates_min} to {report.dates_max} for each patch"
+    yield "folds", ", ".join(f"{fold}: {count} patches" for fold, count in report.folds.items())
+    yield "classes", ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares if share)
+    yield "faults", str(len(report.faults) or "none")

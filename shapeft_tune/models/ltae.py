@@ -109,7 +109,9 @@ def weighted_sum(maps_BTCHW: Tensor, attention_BThHW: Tensor) -> Tensor:
     """Sum the dates, [B, C, H, W]: each head's attention weighs its own run of C / h channels."""
     heads = attention_BThHW.shape[2]
     grouped_BThCHW = torch.unflatten(maps_BTCHW, 2, (heads, -1))
-    return (grouped_BThCHW * attention_BThHW[:, :, :, None]).sum(dim=1).flatten(1, 2)
+    # The softmax returns float32 under autocast; the maps, many times larger, are not to follow it.
+    weight_BTh1HW = attention_BThHW[:, :, :, None].to(maps_BTCHW.dtype)
+    return (grouped_BThCHW * weight_BTh1HW).sum(dim=1).flatten(1, 2)
 
 
 def encode_days(days_BT: Tensor, channels: int) -> Tensor:

@@ -27,7 +27,7 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
-        """Return the logits [B, K, H, W] of each patch.
+        """Return the logits [B, K, H, W] of each patch; under autocast they may be in half precision.
 
         ``images_BTCHW``: float32, the ten bands of ``bands.PASTIS_BANDS``, normalised.
         ``days_BT``: int64, days since 1 September 2018. ``valid_BT``: bool, False where a date is padding.

@@ -102,7 +102,8 @@ def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
     """
     runs_by_cell: dict[tuple[str, float, int], list[Run]] = {_place(cell): [] for cell in sweep.cells}
     for run in runs:
-        runs_by_cell.get(_place(run.facts), []).append(run)
+        if _place(run.facts) in runs_by_cell:
+            runs_by_cell[_place(run.facts)].append(run)
     cells = tuple(
         _summary(cell, runs_by_cell[_place(cell)], sweep.budget.confirmation_seeds) for cell in sweep.cells
     )

@@ -20,8 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 3)))
 COLOUR_SCALE = "cividis"
 """Its lightness rises evenly, so it prints well in grey."""
-CHARACTERS_PER_INCH = 13
+CHARACTERS_PER_INCH = 12
 """Of a title, roughly; figures are narrow where there is one small panel."""
+LEGEND_WIDTH = 2.0
+"""Inches of text."""
 CLOSEST_TICKS = 0.075
 """Share of an axis below which the labels of two ticks would run into each other."""
 TITLES = {
@@ -55,7 +57,7 @@ def heat_map(comparison: Comparison) -> Figure:
     figure, panels = _panels(len(comparison.strategies), width, 0.62 * len(labels.values) + 0.9, room=1.7)
     for strategy, axes in zip(comparison.strategies, panels, strict=True):
         _draw_map(axes, [cell for cell in comparison.cells if cell.strategy == strategy], labels, dates, norm)
-        axes.set_title(strategy, fontsize=10)
+        axes.set_title(_wrapped(strategy, width), fontsize=10)
     _name_axes(figure, dates.label, labels.label)
     bar = figure.colorbar(panels[0].images[0], ax=panels, label="mIoU", shrink=0.9, aspect=15)
     bar.outline.set_visible(False)
@@ -149,7 +151,7 @@ def _curves(comparison: Comparison, along: Axis, panel_by: Axis, logarithmic: bo
                 for cell in comparison.cells
                 if cell.strategy == strategy and panel_by.of(cell) == value and cell.score is not None
             ]
-            _draw_line(axes, sorted(line, key=along.of), along, index, strategy)
+            _draw_line(axes, sorted(line, key=along.of), along, index, _wrapped(strategy, LEGEND_WIDTH))
         if logarithmic:
             axes.set_xscale("log")
         axes.set_xticks(along.values, _spaced(along, logarithmic))
@@ -200,6 +202,9 @@ def _spaced(axis: Axis, logarithmic: bool) -> list[str]:
 def _titled(figure: Figure, comparison: Comparison) -> Figure:
     tested = {cell.is_tested for cell in comparison.cells if cell.score is not None}
     kind = "both" if len(tested) > 1 else "test" if tested == {True} else "validation"
-    title = f"{comparison.sweep}: {TITLES[kind]}"
-    figure.suptitle(textwrap.fill(title, int(CHARACTERS_PER_INCH * figure.get_figwidth())), fontsize=10)
+    figure.suptitle(_wrapped(f"{comparison.sweep}: {TITLES[kind]}", figure.get_figwidth()), fontsize=10)
     return figure
+
+
+def _wrapped(text: str, inches: float) -> str:
+    return textwrap.fill(text, int(CHARACTERS_PER_INCH * inches))

@@ -43,6 +43,8 @@ HEADINGS = (
     "mIoU/20",
     "accuracy",
 )
+LEFT_OUT_OF_TERMINAL = ("pruned", "mIoU/20")
+"""So that a table fits into 80 characters."""
 LEGEND = (
     "Scores are fractions of 1. *val mIoU*: the best search trial on the validation folds. *test mIoU*: mean "
     "of its confirmations with other seeds on the test folds, with Student's 95 % interval over those seeds. "
@@ -94,17 +96,22 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_terminal(comparison: Comparison) -> Table:
     """Return a table to print with rich, the best test score of every setting in bold."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=comparison.sweep)
-    for index, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    table = Table(title=comparison.sweep, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = [index for index, heading in enumerate(HEADINGS) if heading not in LEFT_OUT_OF_TERMINAL]
+    for index in shown:
+        numbers = index > 0
+        table.add_column(HEADINGS[index], justify="right" if numbers else "left", no_wrap=numbers)
     best = {
         setting: max(cell.test_miou_mean or 0.0 for cell in comparison.cells if cell.setting == setting)
         for setting in comparison.settings
     }
     for cell in comparison.cells:
-        table.add_row(*_row(cell), style="bold" if cell.test_miou_mean == best[cell.setting] else None)
+        row = _row(cell)
+        won = cell.test_miou_mean == best[cell.setting]
+        table.add_row(*(row[index] for index in shown), style="bold" if won else None)
     return table
 
 

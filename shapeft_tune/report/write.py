@@ -63,7 +63,7 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
         figures=tuple(path for name in FIGURES for path in _draw(name, comparison, folder / "figures")),
         comparison=comparison,
     )
-    _attach(tracking_uri, sweep.name, folder)
+    _attach(tracking_uri, sweep.name, files)
     return files
 
 
@@ -89,8 +89,10 @@ def _replace(path: Path, content: bytes) -> Path:
     return path
 
 
-def _attach(tracking_uri: str, sweep: str, folder: Path) -> None:
+def _attach(tracking_uri: str, sweep: str, files: ReportFiles) -> None:
+    places = dict.fromkeys((files.markdown, files.csv, files.json), "report")
+    places |= dict.fromkeys(files.figures, "report/figures")
     try:
-        attach_to_sweep(tracking_uri, sweep, folder, under="report")
+        attach_to_sweep(tracking_uri, sweep, places)
     except TrackingError as error:  # the files are there: a store that takes no files must not lose them
         logger.warning("the report is written but not attached to the record: %s", error)

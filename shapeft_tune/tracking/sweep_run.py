@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,13 @@ def open_sweep_run(client: MlflowClient, experiment_id: str, sweep: str, questio
     return run_id
 
 
-def attach_to_sweep(tracking_uri: str, sweep: str, folder: Path, under: str) -> None:
-    """Copy the files of a folder to the sweep's own run.
+def attach_to_sweep(tracking_uri: str, sweep: str, files: Mapping[Path, str]) -> None:
+    """Copy files to the sweep's own run, over those of the same name.
 
     Args:
         tracking_uri: the store that the sweep was recorded in.
         sweep: its name.
-        folder: all of it is copied, with its sub-folders.
-        under: folder among the run's artifacts.
+        files: for each file the folder among the run's artifacts that it goes to.
 
     Raises:
         TrackingError: the store does not answer or holds no such sweep.
@@ -47,4 +47,5 @@ def attach_to_sweep(tracking_uri: str, sweep: str, folder: Path, under: str) -> 
         run_id = experiment and sweep_run_id(client, experiment.experiment_id)
         if not run_id:
             raise TrackingError(f"sweep {sweep!r}: expected a record of it; got none - run the sweep first")
-        client.log_artifacts(run_id, str(folder), under)
+        for path, folder in files.items():
+            client.log_artifact(run_id, str(path), folder)

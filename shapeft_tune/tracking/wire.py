@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ CONFIG_FILE = "config.json"
 SWEEP_ROLE = "sweep"
 """Tag ``role`` of the run that is the parent of all trials of a sweep."""
 
+REFUSED_CHARACTERS = re.compile(r"[^\w\-. :/]")
 LONGEST_TAG = 5000
 """Characters. MLflow cuts longer tags off at 8000, servers before 2.10 at 5000, and half a JSON is none."""
 LONGEST_MESSAGE = 2000
@@ -60,9 +62,17 @@ def axes_of(facts: TrialFacts) -> dict[str, float]:
     }
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Leave out what is NaN or infinite: MLflow stores infinity as 1.8e308, which ruins every chart."""
-    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+def storable(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics as MLflow takes them.
+
+    NaN and infinity are left out (infinity would be stored as 1.8e308, which ruins every chart), and so are
+    characters that MLflow refuses in names: class names have commas in them.
+    """
+    return {
+        REFUSED_CHARACTERS.sub("", name): float(value)
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    }
 
 
 def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[str, Any]) -> TrialFacts:

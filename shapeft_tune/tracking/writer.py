@@ -23,8 +23,8 @@ from shapeft_tune.tracking.wire import (
     RUNNING,
     STATE,
     axes_of,
-    finite,
     params_of,
+    storable,
     tags_of,
 )
 
@@ -134,7 +134,7 @@ class SweepWriter:
             raise LookupError(f"progress of trial {fingerprint}, which was never said to have started")
         for run in runs:
             reached = self._last_steps(run)
-            new = {name: value for name, value in finite(metrics).items() if step > reached.get(name, -1)}
+            new = {name: value for name, value in storable(metrics).items() if step > reached.get(name, -1)}
             self._log(run.run_id, new, now_ms, step)
             run.values.update(new)
             reached.update(dict.fromkeys(new, step))
@@ -162,7 +162,7 @@ class SweepWriter:
         run = self._run_of(facts, now_ms)
         if run.state == end.ending:
             return
-        new = {name: value for name, value in finite(end.metrics).items() if run.values.get(name) != value}
+        new = {name: value for name, value in storable(end.metrics).items() if run.values.get(name) != value}
         self._log(run.run_id, new, now_ms)
         run.values.update(new)
         if end.message:

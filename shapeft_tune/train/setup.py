@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.training import Epochs
 from shapeft_tune.config.trial import TrialConfig
@@ -24,23 +24,6 @@ from shapeft_tune.models import Segmenter, build_model
 from shapeft_tune.train.device import Compute, choose_compute
 from shapeft_tune.train.losses import LossFunction, build_loss
 from shapeft_tune.train.optimiser import build_optimiser
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where things lie on this machine; never part of what a trial is."""
-
-    home: Path
-    """Everything that is written."""
-    data: Path | None = None
-    """The data set's folder, for data sets that are not generated."""
-    weights: Path | None = None
-    """Pretrained checkpoints; by default ``weights`` inside the home."""
-
-    @property
-    def weights_folder(self) -> Path:
-        """Where checkpoints are looked for."""
-        return self.weights or self.home / "weights"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.errors import UserError
@@ -16,7 +17,7 @@ from shapeft_tune.train.checkpoint import load_tensors, restore
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
 from shapeft_tune.train.loop import BEST, LAST, Position, train
 from shapeft_tune.train.results import Progress, TrialResult, save_confusions
-from shapeft_tune.train.setup import Places, Setup, set_up
+from shapeft_tune.train.setup import Setup, set_up
 
 CONFIG_FILE = "config.json"
 
@@ -59,23 +60,27 @@ def run_trial(
     return _concluded(setup, folder, role, position)
 
 
-def evaluate_trial(
-    folder: Path, places: Places, fold: str, role: Role, device: str | None = None
-) -> Evaluation:
+def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None = None) -> Evaluation:
     """Score the best weights of a stored trial again, from its config alone.
 
     Args:
         folder: the trial's.
         places: where data and weights lie.
         fold: ``validation`` or ``test``.
-        role: the test folds open in the confirmation role only.
         device: as in :func:`run_trial`.
 
     Raises:
-        UserError: no trial there, or data or weights do not serve.
+        UserError: no trial there, the test folds of a search trial, or data or weights do not serve.
     """
     if not (folder / BEST).exists():
         raise UserError(f"{folder}: expected a trial with {CONFIG_FILE} and {BEST}; there is none")
+    result = TrialResult.load(folder)
+    role = result.role if result else Role.SEARCH
+    if fold == "test" and role is Role.SEARCH:
+        raise UserError(
+            f"{folder}: the test folds stay closed to a search trial, or they would be selected on; "
+            "evaluate a confirmation trial, or train with --test"
+        )
     config = TrialConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     setup = set_up(config, places, role, device)
     restore(setup.model, load_tensors(folder / BEST)["model"])

@@ -16,7 +16,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.sweep import Cell, Median, NoPruner, Random, Search, SuccessiveHalving, SweepConfig, Tpe
+from shapeft_tune.config.sweep import (
+    Cell,
+    Median,
+    NoPruner,
+    Random,
+    Search,
+    SuccessiveHalving,
+    SweepConfig,
+    Tpe,
+)
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.tune.space import Space
 
@@ -156,7 +165,7 @@ class CellLedger:
         if noted is None or not self._counted(Role.SEARCH):
             study.set_user_attr("meaning", meaning)
             return []
-        return [f"{self.cell.key}: {line}" for line in _differences(noted, meaning)]
+        return _differences(noted, meaning)
 
     def void_half_asked(self) -> None:
         """Strike out what a driver was asking for when it died."""
@@ -216,7 +225,7 @@ class CellLedger:
         self._studies[Role.SEARCH].tell(frozen.number, state=TrialState.FAIL)
 
     def _sampler(self, number: int) -> BaseSampler:
-        """Return a sampler whose draws depend on the trial's number alone, not on what this driver drew before.
+        """Return a sampler whose draws depend on the trial's number, not on what this driver drew before.
 
         So a sweep that was interrupted draws what an undisturbed one would have drawn.
         """
@@ -291,6 +300,11 @@ class CellLedger:
             for path, distribution in self._space.distributions.items()
         }
         return fixed | choices
+
+
+def short_reason(message: str) -> str:
+    """Return the line of a failure's message that says most: the last, also of a traceback."""
+    return (message.strip().splitlines() or ["no reason known"])[-1]
 
 
 def _pruner(search: Search) -> BasePruner:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.errors import UserError
@@ -28,7 +30,7 @@ class ClusterOptions:
     """Which cluster a sweep runs on."""
 
     address: str | None = None
-    """Of a running cluster (``auto``, ``host:6379``, ``ray://host:10001``); None starts one on this machine."""
+    """Of a running cluster (``auto``, ``host:6379``, ``ray://host:10001``); None starts one here."""
     cpus: int | None = None
     """CPU slots of a cluster started here; by default all cores."""
     gpus: int | None = None
@@ -36,8 +38,12 @@ class ClusterOptions:
 
 
 @contextmanager
-def cluster(options: ClusterOptions) -> Iterator[None]:
+def cluster(options: ClusterOptions, log: Path) -> Iterator[None]:
     """Hold a connection to Ray; a cluster that was started here ends with it.
+
+    Args:
+        options: which cluster.
+        log: file that takes everything Ray has to say.
 
     Raises:
         UserError: no cluster answers at the address.
@@ -49,6 +55,7 @@ def cluster(options: ClusterOptions) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster of this machine's own, on loopback
     import ray
 
+    _log_to(log)
     how = {"address": address} if address else _local(options)
     try:
         ray.init(**how, log_to_driver=False, logging_level="error", configure_logging=False)
@@ -61,7 +68,7 @@ def cluster(options: ClusterOptions) -> Iterator[None]:
 
 
 def require_slots(sweep: SweepConfig, options: ClusterOptions) -> None:
-    """Refuse a sweep whose trials could never be placed; a cluster elsewhere may still grow, so it is trusted.
+    """Refuse a sweep whose trials could never be placed. A cluster elsewhere may grow, so it is trusted.
 
     Raises:
         UserError: a strategy asks for more than this machine has.
@@ -80,6 +87,14 @@ def require_slots(sweep: SweepConfig, options: ClusterOptions) -> None:
                     "or give the address of a cluster with --address"
                 )
 
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("ray")
+    logger.handlers = [handler]
+    logger.propagate = False
 
 
 def _local(options: ClusterOptions) -> dict[str, object]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
 from shapeft_tune.tune.cell_ledger import LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger
@@ -64,14 +63,21 @@ class Driver:
         return not self._running and (self.stopping or not self._has_work())
 
     def next_order(self, ray_id: str) -> Order | None:
-        """Hand out a trial: first those that a dead driver left, then from the cell with the fewest running."""
+        """Hand out a trial: what a dead driver left, then from the cell with the fewest running."""
         trial = None if self.stopping else self._next_trial()
         if trial is None:
             return None
         self._running[ray_id] = trial
         self._recorder.trial_started(self._facts(trial))
         resources = trial.cell.resources
-        return Order(trial.fingerprint, trial.role, trial.config.canonical(), resources.cpu, resources.gpu)
+        return Order(
+            strategy=trial.cell.strategy,
+            fingerprint=trial.fingerprint,
+            role=trial.role,
+            config=trial.config.canonical(),
+            cpu=resources.cpu,
+            gpu=resources.gpu,
+        )
 
     # Told by Ray
 
@@ -111,9 +117,9 @@ class Driver:
 
     def _next_trial(self) -> LedgerTrial | None:
         if self._left_over:
-            trial = self._left_over.pop(0)
-            self._on_event(Event("continued", trial))
-            return trial
+            left_over = self._left_over.pop(0)
+            self._on_event(Event("continued", left_over))
+            return left_over
         busy = [trial.cell.key for trial in self._running.values()]
         for key in sorted(self._ledger.cells, key=busy.count):  # stable: cheap cells come first
             if trial := self._ledger.cells[key].next():
@@ -122,7 +128,9 @@ class Driver:
         return None
 
     def _outcome(self, ray_id: str, result: Mapping[str, Any]) -> Outcome:
-        told = {key.removeprefix("outcome/"): value for key, value in result.items() if key.startswith("outcome/")}
+        told = {
+            key.removeprefix("outcome/"): value for key, value in result.items() if key.startswith("outcome/")
+        }
         if told:
             return Outcome(**told)
         if ray_id in self._pruned:
@@ -147,7 +155,7 @@ class Driver:
     def _end(self, trial: LedgerTrial, state: State, message: str) -> TrialEnd:
         from shapeft_tune.train import TrialResult  # torch: not needed to look at a ledger
 
-        folder = trial_folder(self._folder, trial.fingerprint)
+        folder = trial_folder(self._folder, trial.cell.strategy, trial.fingerprint)
         result = TrialResult.load(folder)
         files = {name: folder / name for name in ARTIFACTS if (folder / name).exists()}
         return TrialEnd(Ending(state), result.metrics() if result else {}, message, files)

@@ -1,13 +1,14 @@
 """The ledger: what has been tried, what came of it, and what has still to run. Nothing else decides that.
 
 Each cell has two Optuna studies in one storage: one for its search trials, from which samplers and pruners
-learn, and one for its confirmation trials, which must not teach them. A trial is RUNNING from the moment it is
-handed out until it has ended; one that is RUNNING when a driver starts belongs to a driver that died, and goes
-on from its checkpoint.
+learn, and one for its confirmation trials, which must not teach them. A trial is RUNNING from the moment
+it is handed out until it has ended; one that is RUNNING when a driver starts belongs to a driver that died,
+and goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,19 +31,31 @@ class CellCounts:
 
     cell: Cell
     running: int
+    """Search and confirmation trials that were handed out and have not ended."""
     complete: int
     pruned: int
     failed: int
     search_todo: int
     confirmations_done: int
+    """Of the configuration that is the best now."""
     confirmations_todo: int
     best_miou: float | None
     """Best validation mIoU of the complete search trials."""
 
     @property
+    def trials_done(self) -> int:
+        """Trials that have ended, however they did."""
+        return self.complete + self.pruned + self.failed + self.confirmations_done
+
+    @property
+    def trials_todo(self) -> int:
+        """Trials that have not ended."""
+        return self.running + self.search_todo + self.confirmations_todo
+
+    @property
     def done(self) -> bool:
         """Nothing runs, and nothing is left to run."""
-        return self.running + self.search_todo + self.confirmations_todo == 0
+        return self.trials_todo == 0
 
 
 class Ledger:
@@ -76,14 +89,18 @@ class Ledger:
         """Return every trial of every cell of the file."""
         return tuple(trial for cell in self.cells.values() for trial in cell.trials())
 
+    def count(self, cell_key: str) -> CellCounts:
+        """Return how far one cell is."""
+        return _counts(self.cells[cell_key])
+
     def counts(self) -> tuple[CellCounts, ...]:
         """Return how far every cell is."""
-        return tuple(_counts(cell) for cell in self.cells.values())
+        return tuple(map(self.count, self.cells))
 
     def _require_same_meaning(self, protocol: Mapping[str, str]) -> None:
-        differences = [line for cell in self.cells.values() for line in cell.settle_meaning(protocol)]
+        differences = Counter(line for cell in self.cells.values() for line in cell.settle_meaning(protocol))
         if differences:
-            shown = "\n".join(f"  {line}" for line in differences[:20])
+            shown = "\n".join(f"  {line} (in {count} cells)" for line, count in differences.items())
             raise LedgerError(
                 f"the file has changed the meaning of trials that were already run:\n{shown}\n"
                 "undo the change, or give the sweep another `name` to start afresh"
@@ -109,4 +126,3 @@ def _counts(cell: CellLedger) -> CellCounts:
         confirmations_todo=cell.confirmations_to_come(),
         best_miou=best.score if best else None,
     )
-

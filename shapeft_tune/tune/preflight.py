@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.places import Places
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import NUM_CLASSES, open_dataset, problems_with
 from shapeft_tune.errors import DataError, HomeError, Problem
 from shapeft_tune.models import build_model
-from shapeft_tune.train import Places
 
 
 def check_sweep(sweep: SweepConfig, places: Places) -> str:
@@ -36,7 +36,9 @@ def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
         problems |= dict.fromkeys(problems_with(trial, folder))
         models[trial.model.model_dump_json()] = trial.model
     if problems:
-        raise DataError("the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems))
+        raise DataError(
+            "the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems)
+        )
     for model in models.values():  # the only sure way to know that weights are there, whole, and fit
         build_model(model, NUM_CLASSES, places.weights_folder)
     return "+".join(sorted(digests))

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import METRIC
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.tracking import Recorder, SweepEnding
-from shapeft_tune.train import Places
 from shapeft_tune.tune.cluster import ClusterOptions, cluster, require_slots
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger import CellCounts, Ledger
@@ -46,11 +46,6 @@ class SweepRun:
         return all(cell.done for cell in self.counts)
 
 
-def sweep_folder(home: Path, name: str) -> Path:
-    """Return where a sweep keeps its ledger, trials and report."""
-    return home / name
-
-
 def run_sweep(
     sweep: SweepConfig,
     places: Places,
@@ -72,7 +67,7 @@ def run_sweep(
     """
     require_writable(places.home)
     digest = check_sweep(sweep, places)
-    folder = sweep_folder(places.home, sweep.name)
+    folder = places.sweep_folder(sweep.name)
     ledger = Ledger.open(folder, sweep, digest)
     (folder / STOP_FILE).unlink(missing_ok=True)
     recorder = Recorder.open(tracking_uri, sweep.name, folder / "artifacts", sweep.question, METRIC)
@@ -82,7 +77,7 @@ def run_sweep(
         driver.complete_record()
         with _stop_on_signals(folder / STOP_FILE):
             if not driver.done:
-                with cluster(options):
+                with cluster(options, folder / "logs" / "ray.log"):
                     require_slots(sweep, options)
                     _tune(driver, folder, places)
         ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
@@ -99,7 +94,7 @@ def _tune(driver: Driver, folder: Path, places: Places) -> None:
     storage = folder / "ray"
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     trainable = tune.with_resources(
-        trial_function(folder, places.home, places.data, places.weights),
+        trial_function(folder, places),
         lambda config: tune.PlacementGroupFactory([_placement(config)]),
     )
     tuner = tune.Tuner(

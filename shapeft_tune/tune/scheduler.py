@@ -24,7 +24,9 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             return order.to_ray()
         return self.FINISHED if self._driver.done else None
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Tell the driver that a trial is over, however it ended."""
         self._driver.ended(trial_id, result or {})
 
@@ -59,5 +61,3 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         """Return a trial that waits. Looks at living trials only: the dead ones become thousands."""
         waiting = (trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING")
         return min(waiting, key=lambda trial: trial.trial_id, default=None)
-
-

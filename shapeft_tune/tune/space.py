@@ -53,7 +53,9 @@ class Space:
     def _parameter(self, path: str, written: Any) -> Any:
         range_ = self._ranges[path]
         if isinstance(range_, Choice):  # an option may leave defaults out, so compare what they amount to
-            return next((_label(option) for option in range_.options if self._amounts(path, option) == written), None)
+            return next(
+                (_label(option) for option in range_.options if self._amounts(path, option) == written), None
+            )
         low, high = range_.corners
         return written if low <= written <= high else None
 
@@ -78,7 +80,7 @@ def _distribution(range_: Range) -> BaseDistribution:
             raise AssertionError("a fixed value is not searched")
 
 
-def _label(option: Any) -> None | bool | int | float | str:
+def _label(option: Any) -> bool | int | float | str | None:
     return option if option is None or isinstance(option, bool | int | float | str) else json.dumps(option)
 
 

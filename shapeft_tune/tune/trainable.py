@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 
 STOP_FILE = "stop"
@@ -23,6 +24,7 @@ STOP_FILE = "stop"
 class Order:
     """What a worker is told; small, because Ray copies it many times."""
 
+    strategy: str
     fingerprint: str
     role: Role
     config: Mapping[str, Any]
@@ -55,29 +57,32 @@ class Outcome:
 INTERRUPTED = "interrupted"
 
 
-def trial_function(sweep_folder: Path, home: Path, data: Path | None, weights: Path | None) -> Callable[..., None]:
+def trial_function(sweep_folder: Path, places: Places) -> Callable[..., None]:
     """Return the function that Ray runs for every order."""
 
     def run(ray_config: dict[str, str]) -> None:
         from ray import tune
 
-        tune.report(_work(Order.from_ray(ray_config), sweep_folder, home, data, weights).to_ray())
+        tune.report(_work(Order.from_ray(ray_config), sweep_folder, places).to_ray())
 
     return run
 
 
-def trial_folder(sweep_folder: Path, fingerprint: str) -> Path:
-    """Return the folder that holds everything about one trial."""
-    return sweep_folder / "trials" / fingerprint
+def trial_folder(sweep_folder: Path, strategy: str, fingerprint: str) -> Path:
+    """Return the folder that holds everything about one trial.
+
+    Two strategies may meet in the same experiment; each has a folder of its own, or both would write there.
+    """
+    return sweep_folder / "trials" / strategy / fingerprint
 
 
-def _work(order: Order, sweep_folder: Path, home: Path, data: Path | None, weights: Path | None) -> Outcome:
+def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
     import torch
     from ray import tune
 
     from shapeft_tune.config import TrialConfig
     from shapeft_tune.errors import Interrupted, ShapeftError
-    from shapeft_tune.train import Places, Progress, run_trial
+    from shapeft_tune.train import Progress, run_trial
 
     def tell(progress: Progress) -> None:
         tune.report({"step": progress.step, "steps": progress.steps, "metrics": progress.metrics()})
@@ -88,8 +93,8 @@ def _work(order: Order, sweep_folder: Path, home: Path, data: Path | None, weigh
     try:
         result = run_trial(
             TrialConfig.model_validate(order.config),
-            Places(home, data, weights),
-            trial_folder(sweep_folder, order.fingerprint),
+            places,
+            trial_folder(sweep_folder, order.strategy, order.fingerprint),
             role=Role(order.role),
             on_progress=tell,
             should_stop=(sweep_folder / STOP_FILE).exists,

@@ -72,6 +72,8 @@ def test_logits_equal_a_frame_by_frame_restatement_on_valid_dates_only() -> None
     torch.manual_seed(4)
     model = build_model(SMALL_UTAE, NUM_CLASSES).eval()
     randomise(model)
+    with torch.no_grad():
+        model.get_parameter("temporal.query_hk").mul_(30)  # sharp attention, different at every pixel
     series = make_series(dates=3, height=16, width=24).without_date(patch=1, date=0)
     with torch.no_grad():
         logits_BKHW = series.through(model)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import http.server
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -43,6 +45,27 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="move the file away"):
         connect(f"sqlite:///{file}", create=True)
     assert file.read_text().startswith("not a database")
+
+
+def test_a_server_that_takes_calls_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(TrackingError, match="check the address"),
+    ):
+        connect(f"http://127.0.0.1:{silent.getsockname()[1]}", create=True)
+
+
+def test_a_server_that_is_no_mlflow_server_is_refused() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(TrackingError, match="check the address"):
+                connect(f"http://127.0.0.1:{other.server_port}", create=True)
+        finally:
+            other.shutdown()
+            thread.join()
 
 
 def test_a_password_in_the_address_is_not_shown() -> None:

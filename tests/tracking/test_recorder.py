@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking import Ending, Recorder, Role, SweepEnding, TrialEnd, TrialFacts, recorder
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
+from shapeft_tune.tracking.wire import tags_of
 
 Trial = Callable[..., TrialFacts]
 DONE = TrialEnd(Ending.COMPLETE, {"best/val_miou": 0.4, "best/step": 20, "cost/seconds": 1.5})
@@ -197,6 +198,33 @@ def test_what_has_ended_is_known_to_the_next_driver(store: str, trial: Trial) ->
     assert opened(store).ended() == {complete.fingerprint: "complete", pruned.fingerprint: "pruned"}
 
 
+def test_an_ending_cut_short_is_completed_and_nothing_of_it_doubled(store: str, trial: Trial) -> None:
+    first = opened(store)
+    first.trial_started(trial())
+    first.flush()
+    # The driver dies after the numbers and before the state.
+    MlflowClient(store).log_metric(only_run(store).info.run_id, "best/val_miou", 0.4)
+    second = opened(store)
+    second.trial_ended(trial(), DONE)
+    second.close()
+    assert curve(store, "best/val_miou") == [(0, 0.4)]
+    assert curve(store, "best/step") == [(0, 20)]
+    assert only_run(store).data.tags["state"] == "complete"
+
+
+def test_a_run_whose_making_was_never_acknowledged_is_found(store: str, trial: Trial) -> None:
+    record = opened(store)
+    # The request arrived, its answer did not: the run is there and the recorder does not know.
+    tags = tags_of(trial()) | {"state": "running"}
+    MlflowClient(store).create_run("1", tags=tags)
+    record.trial_started(trial())
+    record.trial_ended(trial(), DONE)
+    record.close()
+    run = only_run(store)
+    assert run.data.params == {"training.optimiser.lr": "0.001"}
+    assert run.data.tags["state"] == "complete"
+
+
 def test_two_strategies_with_the_same_experiment_have_a_run_each(store: str, trial: Trial) -> None:
     one, other = trial(), trial(strategy="utae_again")
     assert one.fingerprint == other.fingerprint
@@ -231,6 +259,14 @@ def test_infinite_and_missing_numbers_are_left_out(store: str, trial: Trial) -> 
     record.close()
     assert record.problems == ()
     assert not {"val/loss", "val/miou"} & only_run(store).data.metrics.keys()
+
+
+def test_a_class_name_with_commas_is_recorded_without_them(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_ended(trial(), TrialEnd(Ending.COMPLETE, {"test/iou/fruits, vegetables (all)": 0.5}))
+    record.close()
+    assert record.problems == ()
+    assert only_run(store).data.metrics["test/iou/fruits vegetables all"] == 0.5
 
 
 def test_a_file_that_is_gone_is_a_problem_and_the_ending_is_kept(
@@ -288,16 +324,15 @@ def test_the_environment_is_as_it_was(store: str, trial: Trial, monkeypatch: pyt
 
 def test_files_are_attached_to_the_sweep(store: str, tmp_path: Path) -> None:
     opened(store).close()
-    (tmp_path / "report" / "figures").mkdir(parents=True)
-    (tmp_path / "report" / "figures" / "map.svg").write_text("<svg/>")
-    attach_to_sweep(store, "demo", tmp_path / "report", "report")
+    (tmp_path / "map.svg").write_text("<svg/>")
+    attach_to_sweep(store, "demo", {tmp_path / "map.svg": "report/figures"})
     (parent,) = MlflowClient(store).search_runs(["1"])
     assert text_of(store, parent.info.run_id, "report/figures/map.svg", tmp_path) == "<svg/>"
 
 
 def test_nothing_is_attached_to_a_sweep_that_is_not_there(store: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="run the sweep first"):
-        attach_to_sweep(store, "demo", tmp_path, "report")
+        attach_to_sweep(store, "demo", {tmp_path: "report"})
 
 
 class Server:

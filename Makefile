@@ -1,0 +1,44 @@
+# One short command per chore; .ci/run calls the same ones.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help sweep test check format install lock clean
+
+help:  ## List the chores
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+sweep: $(READY)  ## Install what is missing and run the quickstart sweep on generated data
+	$(BIN)/python -m shapeft_tune sweep search_spaces/quickstart.yaml
+
+test: $(READY)  ## Install what is missing and run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)  ## Format, lint, types, and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(READY)  ## Rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(READY)  ## Create .venv from the lock file
+
+# The stamp is newer than both files when nothing is to be done.
+$(READY): requirements-dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $(READY)
+
+lock: $(READY)  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--constraints requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+
+clean:  ## Remove the environment and caches; results in runs/ stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

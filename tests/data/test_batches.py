@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, training_batches
+from shapeft_tune.data.splits import Split
+
+
+@pytest.fixture
+def split(handmade) -> Split:
+    for id in range(7):
+        handmade.add(id)
+    folder = handmade.opened()
+    return Split(folder, folder.patches, 2)
+
+
+def stream(
+    split: Split, first: int, last: int, seed: int = 0, turned: bool = True, size: int = 3
+) -> list[Batch]:
+    augmentation = "flips_and_rotations" if turned else "none"
+    return list(
+        training_batches(
+            split, batch_size=size, seed=seed, augmentation=augmentation, first_step=first, last_step=last
+        )
+    )
+
+
+def same(one: Batch, other: Batch) -> bool:
+    pairs = ((one.images_BTCHW, other.images_BTCHW), (one.target_BHW, other.target_BHW))
+    return one.patch_ids == other.patch_ids and all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_batch_holds_integers_as_stored(split):
+    (batch,) = stream(split, 0, 1)
+    assert (batch.images_BTCHW.shape, batch.images_BTCHW.dtype) == ((3, 2, 10, 8, 8), torch.int16)
+    assert (batch.target_BHW.shape, batch.target_BHW.dtype) == ((3, 8, 8), torch.uint8)
+    assert (batch.days_BT.dtype, batch.valid_BT.dtype) == (torch.int64, torch.bool)
+    assert (batch.images_BTCHW[:, 0, 0, 0, 0] // 1000).tolist() == list(batch.patch_ids)
+
+
+def test_a_batch_goes_whole_to_another_device(split):
+    (batch,) = stream(split, 0, 1)
+    there = batch.to("meta")
+    assert {
+        there.images_BTCHW.device,
+        there.days_BT.device,
+        there.valid_BT.device,
+        there.target_BHW.device,
+    } == {torch.device("meta")}
+    assert there.patch_ids == batch.patch_ids
+
+
+@pytest.mark.parametrize("resumed_at", [1, 4, 9])
+def test_resuming_at_any_step_gives_the_batches_that_would_have_come(split, resumed_at):
+    undisturbed = stream(split, 0, 10)
+    resumed = stream(split, resumed_at, 10)
+    assert len(resumed) == 10 - resumed_at
+    assert all(same(one, other) for one, other in zip(undisturbed[resumed_at:], resumed, strict=True))
+
+
+def test_every_patch_comes_once_per_epoch_though_batches_span_epochs(split):
+    order = [id for batch in stream(split, 0, 14) for id in batch.patch_ids]  # 14 x 3 = 6 x 7
+    epochs = [order[first : first + 7] for first in range(0, 42, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_one_patch_fills_a_batch_of_many(handmade):
+    folder = handmade.add(5).opened()
+    (batch,) = stream(Split(folder, folder.patches, 1), 3, 4, size=4)
+    assert batch.patch_ids == (5, 5, 5, 5)
+
+
+def test_another_seed_gives_another_order(split):
+    orders = {
+        tuple(id for batch in stream(split, 0, 14, seed) for id in batch.patch_ids) for seed in range(3)
+    }
+    assert len(orders) == 3
+
+
+def test_without_augmentation_patches_are_as_stored(split):
+    for batch in stream(split, 0, 5, turned=False):
+        for target_HW, id in zip(batch.target_BHW, batch.patch_ids, strict=True):
+            stored = split.folder.target(split.patches[id])
+            np.testing.assert_array_equal(target_HW.numpy(), stored)
+
+
+def test_all_eight_symmetries_occur_about_equally_often(split):
+    stored = np.arange(64).reshape(8, 8) % 20
+    symmetries = [np.rot90(image, turns) for image in (stored, stored.T) for turns in range(4)]
+    seen = Counter(
+        next(number for number, symmetry in enumerate(symmetries) if np.array_equal(symmetry, target_HW))
+        for batch in stream(split, 0, 100, size=8)
+        for target_HW in batch.target_BHW
+    )
+    assert sorted(seen) == list(range(8))
+    assert all(60 < count < 140 for count in seen.values())  # 100 expected, standard deviation 9.4
+
+
+def test_images_and_labels_are_turned_alike(generated):
+    split = Split(generated, generated.in_folds((1,)), 3)
+    by_id = {patch.id: split.sample(index) for index, patch in enumerate(split.patches)}
+    for batch in stream(split, 0, 4):
+        for place, id in enumerate(batch.patch_ids):
+            images_TCHW, target_HW = by_id[id].images_TCHW, by_id[id].target_HW
+            got = batch.images_BTCHW[place].numpy(), batch.target_BHW[place].numpy()
+            fitting = [
+                (turns, flip)
+                for turns in range(4)
+                for flip in (1, -1)
+                if np.array_equal(np.rot90(images_TCHW, turns, (-2, -1))[..., ::flip], got[0])
+            ]
+            ((turns, flip),) = fitting
+            np.testing.assert_array_equal(np.rot90(target_HW, turns)[..., ::flip], got[1])
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(3, [3, 3, 1]), (7, [7]), (50, [7]), (1, [1] * 7)])
+def test_evaluation_sees_every_patch_once_in_order(split, size, sizes):
+    batches = list(evaluation_batches(split, size))
+    assert [len(batch) for batch in batches] == sizes
+    assert [id for batch in batches for id in batch.patch_ids] == list(range(7))
+
+
+def test_reading_ahead_changes_neither_items_nor_order():
+    assert list(prefetched(range(100))) == list(range(100))
+    assert list(prefetched([None, None])) == [None, None]
+    assert list(prefetched([])) == []
+
+
+def test_what_goes_wrong_while_reading_ahead_comes_after_the_items_before_it():
+    def failing() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise OSError("disk gone")
+
+    got = []
+    with pytest.raises(OSError, match="disk gone"):
+        got.extend(prefetched(failing()))  # extend keeps what came before
+    assert got == [1, 2]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_the_thread_is_never_more_than_depth_items_ahead(depth):
+    made = []
+
+    def counting() -> Iterator[int]:
+        for number in range(30):
+            made.append(number)
+            yield number
+
+    for taken, _ in enumerate(prefetched(counting(), depth), start=1):
+        assert len(made) <= taken + depth
+
+
+def test_a_consumer_that_stops_early_leaves_no_thread():
+    before = set(threading.enumerate())
+    items = prefetched(iter(int, 1), depth=3)  # endless
+    assert list(islice(items, 5)) == [0] * 5
+    items.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_nothing_is_read_before_the_first_item_is_asked_for():
+    before = set(threading.enumerate())
+    prefetched(iter(int, 1))
+    assert set(threading.enumerate()) <= before

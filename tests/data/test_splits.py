@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data.pastis import PastisFolder
+from shapeft_tune.data.splits import ClosedTestFold, Split, open_splits, problems_with
+from shapeft_tune.data.temporal import even_frames
+from shapeft_tune.errors import DataError, TrialError
+
+
+def trial(seed: int = 0, validation: dict[str, Any] | None = None, **data: Any) -> TrialConfig:
+    content = {"data": {"dataset": "sample", **data}, "model": "utae", "seed": seed}
+    return TrialConfig.model_validate(content | {"validation": validation or {}})
+
+
+def ids(split: Split) -> list[int]:
+    return [patch.id for patch in split.patches]
+
+
+def test_the_parts_are_the_folds_and_share_no_patch(generated):
+    splits = open_splits(trial(), generated, Role.CONFIRMATION)
+    parts = [splits.train, splits.validation, splits.test]
+    assert [{patch.fold for patch in part.patches} for part in parts] == [{1, 2, 3}, {4}, {5}]
+    assert [len(part) for part in parts] == [24, 8, 8]
+
+
+def test_a_search_trial_cannot_open_the_test_fold(generated):
+    splits = open_splits(trial(), generated, Role.SEARCH)
+    with pytest.raises(ClosedTestFold, match="a search trial"):
+        _ = splits.test
+    assert issubclass(ClosedTestFold, TrialError)
+
+
+def test_a_tenth_of_the_labels_lies_in_a_half_and_both_in_all(generated):
+    tenth, half, all_ = (
+        set(ids(open_splits(trial(label_fraction=share), generated, Role.SEARCH).train))
+        for share in (0.1, 0.5, 1)
+    )
+    assert (len(tenth), len(half), len(all_)) == (2, 12, 24)
+    assert tenth < half < all_
+
+
+def test_a_seed_chooses_labels_but_neither_validation_nor_test(generated):
+    one, other = (
+        open_splits(trial(seed, {"patches": 3}, label_fraction=0.5), generated, Role.CONFIRMATION)
+        for seed in (0, 1)
+    )
+    assert ids(one.train) != ids(other.train)
+    assert ids(one.validation) == ids(other.validation)
+    assert len(one.validation) == 3
+    assert ids(one.test) == ids(other.test)
+
+
+def test_a_sample_holds_the_chosen_frames_with_their_days_and_all_labels(generated):
+    split = open_splits(trial(temporal_length=6), generated, Role.SEARCH).train
+    sample, patch = split.sample(5), split.patches[5]
+    frames = list(even_frames(patch.days, 6))
+    np.testing.assert_array_equal(sample.images_TCHW, np.load(generated.image_path(patch))[frames])
+    np.testing.assert_array_equal(sample.target_HW, np.load(generated.target_path(patch))[0])
+    assert sample.days_T.tolist() == [patch.days[frame] for frame in frames]
+    assert sample.valid_T.tolist() == [True] * 6
+    assert (sample.patch_id, sample.days_T.dtype, sample.target_HW.dtype) == (patch.id, np.int64, np.uint8)
+
+
+def test_labels_of_another_size_than_the_images_are_refused(handmade, save_target):
+    folder = handmade.add(1).opened()
+    save_target(1, np.zeros((3, 8, 16), np.uint8))
+    with pytest.raises(DataError, match=r"TARGET_1.npy: expected the images' size \(8, 8\); got \(8, 16\)"):
+        Split(folder, folder.patches, 1).sample(0)
+
+
+def five_folds(handmade: Any, **patch: Any) -> Any:
+    for fold in range(1, 6):
+        handmade.add(fold, fold=fold, **patch)
+    return handmade
+
+
+def test_a_folder_that_serves_has_no_problems(generated):
+    assert problems_with(trial(temporal_length=40), generated) == []
+
+
+def test_too_few_dates_are_told_before_training(handmade):
+    folder = five_folds(handmade).add(9, fold=4, days=(3, 4)).opened()
+    (problem,) = problems_with(trial(temporal_length=3), folder)
+    assert str(problem) == "data.temporal_length: expected at most 2, the dates of patch 9; got 3"
+
+
+def test_a_patch_of_no_used_fold_does_not_matter(handmade):
+    folder = five_folds(handmade).add(9, fold=3, days=(3,), size=(12, 12)).opened()
+    assert problems_with(trial(temporal_length=3, folds={"train": [1, 2]}), folder) == []
+
+
+def test_a_fold_without_patches_is_told_with_those_that_have_some(handmade):
+    folder = handmade.add(1, fold=1).add(4, fold=4).opened()
+    problems = problems_with(trial(temporal_length=1), folder)
+    assert [(problem.path, problem.expected) for problem in problems] == [
+        ("data.folds.train", "folds among [1, 4]"),
+        ("data.folds.train", "folds among [1, 4]"),
+        ("data.folds.test", "folds among [1, 4]"),
+    ]
+
+
+def test_sides_that_the_model_cannot_halve_often_enough_are_told(handmade):
+    folder = five_folds(handmade, size=(12, 12)).opened()  # U-TAE halves three times
+    (problem,) = problems_with(trial(temporal_length=1), folder)
+    assert str(problem) == "model.name: expected sides that are multiples of 8 pixels; got 12 x 12"
+
+
+def test_patches_of_several_sizes_are_told_with_their_counts(handmade):
+    folder = five_folds(handmade).add(9, fold=2, size=(16, 16)).opened()
+    (problem,) = problems_with(trial(temporal_length=1), folder)
+    assert str(problem) == "data.dataset: expected patches of one size; got 8 x 8 (5), 16 x 16 (1)"
+
+
+def test_patches_that_are_not_square_cannot_be_turned(handmade):
+    folder = five_folds(handmade, size=(8, 16)).opened()
+    (problem,) = problems_with(trial(temporal_length=1), folder)
+    assert problem.path == "data.augmentation"
+    assert problems_with(trial(temporal_length=1, augmentation="none"), folder) == []
+
+
+def test_a_missing_file_is_a_problem_beside_the_others(handmade):
+    folder = five_folds(handmade).opened()
+    folder.image_path(folder.patches[3]).unlink()
+    problems = problems_with(trial(temporal_length=9), folder)
+    assert [problem.path for problem in problems] == ["data.temporal_length", "data.dataset"]
+    assert "S2_4.npy" in problems[1].got
+
+
+def test_real_tiles_serve_up_to_their_shortest_series(shared: Path):
+    folder = PastisFolder.open(shared / "data" / "flanders")
+    assert problems_with(trial(temporal_length=38), folder) == []
+    (problem,) = problems_with(trial(temporal_length=39), folder)
+    assert problem.expected == "at most 38, the dates of patch 91000"

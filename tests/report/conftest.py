@@ -1,0 +1,68 @@
+"""A sweep of two strategies in two settings, and trials of it as the record would give them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shapeft_tune.config import SweepConfig
+from shapeft_tune.report import Run
+from shapeft_tune.tracking import Role, TrialFacts
+
+
+@pytest.fixture(autouse=True)
+def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="session")
+def sweep() -> SweepConfig:
+    return SweepConfig.model_validate(
+        {
+            "name": "demo",
+            "question": "Do more dates help?",
+            "base": {"data": {"dataset": "sample"}, "training": {"optimiser": "adamw"}},
+            "settings": {"label_fractions": [0.1], "temporal_lengths": [6, 1]},
+            "strategies": {
+                "utae": {"config": {"model": "utae"}},
+                "croma": {
+                    "config": {
+                        "model": {"name": "croma_optical", "tuning": {"mode": "frozen", "weights": "none"}}
+                    }
+                },
+            },
+            "search": {"training.optimiser.lr": {"log_uniform": [1e-4, 1e-2]}},
+            "budget": {"trials": 3, "confirmation_seeds": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def run(sweep: SweepConfig) -> Callable[..., Run]:
+    """Return a maker of trials: ``run(lr, seed, dates=1, state="complete", **{"test/miou": 0.4})``.
+
+    Seed 0 makes a search trial, any other a confirmation; metrics' slashes are written as double underscores.
+    """
+
+    def make(
+        lr: float,
+        seed: int = 0,
+        strategy: str = "utae",
+        dates: int = 6,
+        state: str = "complete",
+        metric: tuple[str, int] = ("miou", 1),
+        **metrics: float,
+    ) -> Run:
+        cell = next(
+            cell for cell in sweep.cells if (cell.strategy, cell.temporal_length) == (strategy, dates)
+        )
+        sampled = {"training.optimiser.lr": lr}
+        trial = cell.trial(sampled, seed)
+        role = Role.CONFIRMATION if seed else Role.SEARCH
+        config: dict[str, Any] = trial.canonical()
+        facts = TrialFacts(sweep.name, strategy, 0.1, dates, role, seed, trial.fingerprint(), config, sampled)
+        return Run(facts, state, {name.replace("__", "/"): value for name, value in metrics.items()}, metric)
+
+    return make

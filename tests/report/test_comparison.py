@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from shapeft_tune.config import SweepConfig
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.report import CellSummary, Run, compare
+from shapeft_tune.report.comparison import interval
+
+Make = Callable[..., Run]
+
+
+def summary(sweep: SweepConfig, *runs: Run, strategy: str = "utae", dates: int = 6) -> CellSummary:
+    return compare(sweep, runs).cell(strategy, 0.1, dates)
+
+
+def test_cells_come_in_the_order_of_the_sweep(sweep: SweepConfig) -> None:
+    cells = compare(sweep, []).cells
+    assert [(cell.strategy, cell.temporal_length) for cell in cells] == [
+        (cell.strategy, cell.temporal_length) for cell in sweep.cells
+    ]
+
+
+def test_a_cell_without_trials_has_counts_and_no_numbers(sweep: SweepConfig) -> None:
+    assert summary(sweep) == CellSummary(
+        *("utae", 0.1, 6, 0, 0, 0, 0),
+        *[None] * 8,
+        missing_search_trials=3,
+        missing_confirmations=2,
+    )
+
+
+def test_the_numbers_of_a_finished_cell_are_those_of_its_seeds(sweep: SweepConfig, run: Make) -> None:
+    cell = summary(
+        sweep,
+        run(1e-3, best__val_miou=0.5),
+        run(2e-3, best__val_miou=0.2, state="pruned"),
+        run(3e-3, state="failed"),
+        run(1e-3, 1, test__miou=0.40, test__miou_seed20=0.38, test__overall_accuracy=0.7),
+        run(1e-3, 2, test__miou=0.46, test__miou_seed20=0.44, test__overall_accuracy=0.8),
+    )
+    low, high = stats.t.interval(0.95, 1, 0.43, stats.sem([0.40, 0.46]))
+    assert (cell.search_trials, cell.pruned_trials, cell.failed_trials) == (3, 1, 1)
+    assert cell.confirmation_trials == 2
+    assert cell.val_miou_best == 0.5
+    assert cell.test_miou_mean == pytest.approx(0.43)
+    assert (cell.test_miou_low, cell.test_miou_high) == pytest.approx((low, high))
+    assert cell.test_miou_seed20_mean == pytest.approx(0.41)
+    assert cell.test_overall_accuracy_mean == pytest.approx(0.75)
+    assert cell.best_config == {"training.optimiser.lr": 1e-3}
+    assert cell.best_trial is not None
+    assert cell.best_trial["training"]["optimiser"]["lr"] == 1e-3
+    assert (cell.missing_search_trials, cell.missing_confirmations) == (0, 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 20])
+def test_the_interval_is_students_over_the_seeds(count: int) -> None:
+    values = np.random.default_rng(count).normal(0.5, 0.02, count)
+    expected = stats.t.interval(0.95, count - 1, values.mean(), values.std(ddof=1) / np.sqrt(count))
+    assert interval(list(values)) == pytest.approx(expected)
+
+
+def test_the_interval_stays_between_nothing_and_all() -> None:
+    assert interval([0.01, 0.99]) == (0.0, 1.0)
+
+
+def test_one_seed_has_no_interval(sweep: SweepConfig, run: Make) -> None:
+    cell = summary(sweep, run(1e-3, best__val_miou=0.5), run(1e-3, 1, test__miou=0.4))
+    assert (cell.test_miou_mean, cell.test_miou_low, cell.test_miou_high) == (0.4, None, None)
+    assert cell.missing_confirmations == 1
+
+
+def test_a_running_trial_is_not_counted_and_not_chosen(sweep: SweepConfig, run: Make) -> None:
+    cell = summary(sweep, run(1e-3, best__val_miou=0.5), run(2e-3, best__val_miou=0.9, state="running"))
+    assert (cell.search_trials, cell.val_miou_best) == (1, 0.5)
+
+
+@pytest.mark.parametrize("state", ["pruned", "failed"])
+def test_a_trial_that_did_not_reach_its_end_is_never_the_best(
+    sweep: SweepConfig, run: Make, state: str
+) -> None:
+    cell = summary(sweep, run(1e-3, best__val_miou=0.5), run(2e-3, best__val_miou=0.9, state=state))
+    assert cell.val_miou_best == 0.5
+
+
+def test_confirmations_of_an_earlier_best_configuration_do_not_count(sweep: SweepConfig, run: Make) -> None:
+    earlier = [run(1e-3, best__val_miou=0.5), run(1e-3, 1, test__miou=0.4), run(1e-3, 2, test__miou=0.4)]
+    later = [run(2e-3, best__val_miou=0.6), run(2e-3, 1, test__miou=0.7)]
+    cell = summary(sweep, *earlier, *later)
+    assert (cell.confirmation_trials, cell.test_miou_mean) == (1, 0.7)
+    assert cell.missing_confirmations == 1
+
+
+def test_of_two_equal_search_trials_the_confirmed_one_is_the_best(sweep: SweepConfig, run: Make) -> None:
+    runs = [run(1e-3, best__val_miou=0.5), run(2e-3, best__val_miou=0.5), run(2e-3, 1, test__miou=0.7)]
+    assert summary(sweep, *runs).best_config == {"training.optimiser.lr": 2e-3}
+
+
+def test_a_failed_confirmation_does_not_count(sweep: SweepConfig, run: Make) -> None:
+    runs = [run(1e-3, best__val_miou=0.5), run(1e-3, 1, test__miou=0.7), run(1e-3, 2, state="failed")]
+    assert summary(sweep, *runs).confirmation_trials == 1
+
+
+def test_scores_that_are_no_numbers_are_no_scores(sweep: SweepConfig, run: Make) -> None:
+    runs = [run(1e-3, best__val_miou=float("nan")), run(2e-3, best__val_miou=float("inf"))]
+    cell = summary(sweep, *runs)
+    assert (cell.search_trials, cell.val_miou_best) == (2, None)
+
+
+def test_trials_of_other_cells_are_not_mixed_in(sweep: SweepConfig, run: Make) -> None:
+    runs = [
+        run(1e-3, best__val_miou=0.5),
+        run(1e-3, best__val_miou=0.7, dates=1),
+        run(1e-3, best__val_miou=0.8, strategy="croma"),
+    ]
+    assert summary(sweep, *runs).val_miou_best == 0.5
+    assert summary(sweep, *runs, dates=1).val_miou_best == 0.7
+    assert summary(sweep, *runs, strategy="croma").val_miou_best == 0.8
+
+
+def test_trials_of_a_strategy_that_left_the_sweep_are_left_out(sweep: SweepConfig, run: Make) -> None:
+    fields = {name: getattr(sweep, name) for name in type(sweep).model_fields}
+    smaller = SweepConfig.model_validate(fields | {"strategies": {"utae": sweep.strategies["utae"]}})
+    comparison = compare(smaller, [run(1e-3, best__val_miou=0.8, strategy="croma", metric=("miou", 9))])
+    assert comparison.strategies == ("utae",)
+    assert comparison.metric is None
+
+
+def test_two_conventions_are_never_compared(sweep: SweepConfig, run: Make) -> None:
+    with pytest.raises(TrackingError, match="miou version 1 and miou version 2"):
+        compare(sweep, [run(1e-3), run(2e-3, metric=("miou", 2))])

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from shapeft_tune.config import SweepConfig
+from shapeft_tune.errors import TrackingError
+from shapeft_tune.report import Run, compare, read_runs, write_report
+from shapeft_tune.tracking import Ending, Recorder, TrialEnd
+
+Make = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def told(run: Make) -> list[Run]:
+    """Return the trials that the recorded sweep is made of."""
+    return [
+        run(1e-3, best__val_miou=0.5),
+        run(2e-3, best__val_miou=0.3, state="pruned"),
+        run(1e-3, 1, test__miou=0.40),
+        run(1e-3, 2, test__miou=0.46),
+        run(3e-3, dates=1, strategy="croma", state="failed"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def recorded(told: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store into which the recorder wrote them."""
+    file = tmp_path_factory.mktemp("recorded") / "mlflow.db"
+    record = Recorder.open(f"sqlite:///{file}", "demo", None)
+    for trial in told:
+        record.trial_ended(trial.facts, TrialEnd(Ending(trial.state), trial.metrics))
+    record.close()
+    assert record.problems == ()
+    return file
+
+
+@pytest.fixture
+def store(recorded: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(recorded, tmp_path / 'mlflow.db')}"
+
+
+def test_trials_are_read_back_as_they_were_told(store: str, told: list[Run]) -> None:
+    read = {run.facts.fingerprint: run for run in read_runs(store, "demo")}
+    assert {run.facts.fingerprint: run.facts for run in told} == {
+        name: run.facts for name, run in read.items()
+    }
+    for trial in told:
+        there = read[trial.facts.fingerprint]
+        assert there.state == trial.state
+        assert there.metric == ("miou", 1)
+        assert trial.metrics.items() <= there.metrics.items()
+
+
+def test_the_comparison_of_read_trials_is_that_of_told_ones(
+    store: str, told: list[Run], sweep: SweepConfig
+) -> None:
+    assert compare(sweep, read_runs(store, "demo")) == compare(sweep, told)
+
+
+def test_more_trials_than_a_page_holds_are_all_read(
+    store: str, told: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shapeft_tune.tracking.connection.PAGE", 2)
+    assert len(read_runs(store, "demo")) == len(told)
+
+
+def test_a_config_that_was_too_long_for_a_tag_is_read_from_its_file(store: str, run: Make) -> None:
+    long = run(1e-3, best__val_miou=0.5).facts
+    config = {**long.config, "note": "x" * 9000}
+    record = Recorder.open(store, "other", None)
+    record.trial_started(type(long)(**{**vars(long), "sweep": "other", "config": config}))
+    record.close()
+    (read,) = read_runs(store, "other")
+    assert read.facts.config == config
+
+
+def test_a_sweep_that_was_never_recorded_is_refused(store: str) -> None:
+    with pytest.raises(TrackingError, match=r"'nothing'.*run the sweep first"):
+        read_runs(store, "nothing")
+
+
+def test_a_report_has_its_tables_figures_and_numbers(store: str, sweep: SweepConfig, tmp_path: Path) -> None:
+    files = write_report(sweep, store, tmp_path / "report")
+    cells = json.loads(files.json.read_text())["cells"]
+    assert [cell["test_miou_mean"] for cell in cells] == [None, None, pytest.approx(0.43), None]
+    assert files.csv.read_text().count("\n") == 1 + len(sweep.cells)
+    text = files.markdown.read_text()
+    for path in files.figures:
+        if path.suffix == ".png":
+            assert f"({path.relative_to(tmp_path / 'report').as_posix()})" in text
+            with Image.open(path) as picture:
+                assert min(picture.size) > 200
+        else:
+            assert "</svg>" in path.read_text()
+    assert [path.suffix for path in files.figures] == [".png", ".svg"] * 3
+    left = {path.name for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert left == {path.name for path in (files.markdown, files.csv, files.json, *files.figures)}
+
+
+def test_a_report_is_attached_to_the_sweep(store: str, sweep: SweepConfig, tmp_path: Path) -> None:
+    write_report(sweep, store, tmp_path / "report")
+    client = MlflowClient(store)
+    (parent,) = client.search_runs(["1"], "tags.role = 'sweep'")
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "report")} == {
+        "report/report.md",
+        "report/cells.csv",
+        "report/report.json",
+        "report/figures",
+    }
+
+
+def test_a_report_is_written_even_if_it_cannot_be_attached(
+    store: str, sweep: SweepConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = MlflowClient(store)
+    (parent,) = client.search_runs(["1"], "tags.role = 'sweep'")
+    client.delete_run(parent.info.run_id)
+    with caplog.at_level(logging.WARNING):
+        files = write_report(sweep, store, tmp_path / "report")
+    assert files.markdown.is_file()
+    assert "not attached" in caplog.text
