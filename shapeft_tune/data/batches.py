@@ -85,9 +85,7 @@ def prefetched(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     thread ends after the item it is at.
     """
     made: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
-    room = threading.Semaphore(
-        depth - 1
-    )  # the thread asks for room after each item, so before all but the first
+    room = threading.Semaphore(depth - 1)  # asked for after each item, so not before the first
     stopped = threading.Event()
 
     def make() -> None:

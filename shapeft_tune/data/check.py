@@ -10,11 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from shapeft_tune.data.pastis import CLASS_NAMES, STATISTICS, VOID, PastisFolder, Patch, read_metadata
+from shapeft_tune.data.pastis import (
+    CLASS_NAMES,
+    READERS,
+    STATISTICS,
+    VOID,
+    PastisFolder,
+    Patch,
+    read_metadata,
+)
 from shapeft_tune.errors import DataError
-
-READERS = 8
-"""Threads that look at patches at once; looking waits for the disk, not for a core."""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,8 @@ import numpy as np
 import torch
 
 from shapeft_tune.config.data import DataConfig
-from shapeft_tune.data.pastis import BANDS, STATISTICS, BandStatistics, PastisFolder, Patch
+from shapeft_tune.data.pastis import BANDS, READERS, STATISTICS, BandStatistics, PastisFolder, Patch
 from shapeft_tune.errors import DataError
-
-READERS = 8
-"""Threads that read patches at once; reading waits for the disk, not for a core."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ METADATA = "metadata.geojson"
 STATISTICS = "NORM_S2_patch.json"
 IMAGE_FOLDER = "DATA_S2"
 TARGET_FOLDER = "ANNOTATIONS"
+READERS = 8
+"""Threads that read patches at once; reading waits for the disk, not for a core."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ def _write_patch(settings: SampleDataset, index: int, regions: list[_Region], ro
     patch_id = 10_000 * (tile + 1) + number
     fields = _fields(settings.patch_size, regions[tile], chance)
     target_HW = fields.labels_P[fields.parcel_HW]
-    target_3HW = np.stack([target_HW, *[fields.parcel_HW.astype(np.uint8)] * 2])
+    parcel_HW = (fields.parcel_HW % 256).astype(
+        np.uint8
+    )  # the official channels 1 and 2 tell parcels apart too
+    target_3HW = np.stack([target_HW, parcel_HW, parcel_HW])
     np.save(root / IMAGE_FOLDER / f"S2_{patch_id}.npy", _series(fields, regions[tile], chance))
     np.save(root / TARGET_FOLDER / f"TARGET_{patch_id}.npy", target_3HW)
     properties = {

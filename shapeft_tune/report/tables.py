@@ -43,7 +43,7 @@ HEADINGS = (
     "mIoU/20",
     "accuracy",
 )
-LEFT_OUT_OF_TERMINAL = ("pruned", "mIoU/20")
+LEFT_OUT_OF_TERMINAL = ("pruned", "failed", "mIoU/20", "accuracy")
 """So that a table fits into 80 characters."""
 LEGEND = (
     "Scores are fractions of 1. *val mIoU*: the best search trial on the validation folds. *test mIoU*: mean "
@@ -99,11 +99,10 @@ def as_terminal(comparison: Comparison) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=comparison.sweep, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=comparison.sweep, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in LEFT_OUT_OF_TERMINAL]
     for index in shown:
-        numbers = index > 0
-        table.add_column(HEADINGS[index], justify="right" if numbers else "left", no_wrap=numbers)
+        table.add_column(HEADINGS[index], justify="right" if index else "left", overflow="fold")
     best = {
         setting: max(cell.test_miou_mean or 0.0 for cell in comparison.cells if cell.setting == setting)
         for setting in comparison.settings
@@ -132,9 +131,7 @@ def _row(cell: CellSummary) -> tuple[str, ...]:
         f"{cell.confirmation_trials}/{cell.confirmation_trials + cell.missing_confirmations}",
         _score(cell.val_miou_best),
         _score(cell.test_miou_mean),
-        f"{_score(cell.test_miou_low)} to {_score(cell.test_miou_high)}"
-        if cell.test_miou_low is not None
-        else "–",
+        "–" if cell.test_miou_low is None else f"{_score(cell.test_miou_low)}–{_score(cell.test_miou_high)}",
         _score(cell.test_miou_seed20_mean),
         _score(cell.test_overall_accuracy_mean),
     )

@@ -69,7 +69,7 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
 
 def _embedded() -> str:
     pictures = [f"![{caption}](figures/{name}.png)" for name, (caption, _) in FIGURES.items()]
-    return "\n".join(["", "## Figures", "", *pictures, ""])
+    return "\n\n".join(["\n## Figures", *pictures]) + "\n"
 
 
 def _draw(name: str, comparison: Comparison, folder: Path) -> list[Path]:

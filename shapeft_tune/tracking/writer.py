@@ -162,6 +162,9 @@ class SweepWriter:
         run = self._run_of(facts, now_ms)
         if run.state == end.ending:
             return
+        if run.state != RUNNING:  # it had ended otherwise, and nobody told that it was run again
+            self.start(facts, now_ms)
+            run = self._run_of(facts, now_ms)
         new = {name: value for name, value in storable(end.metrics).items() if run.values.get(name) != value}
         self._log(run.run_id, new, now_ms)
         run.values.update(new)

@@ -55,12 +55,12 @@ def cluster(options: ClusterOptions, log: Path) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster of this machine's own, on loopback
     import ray
 
-    _log_to(log)
     how = {"address": address} if address else _local(options)
     try:
         ray.init(**how, log_to_driver=False, logging_level="error", configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    _log_to(log)  # only now: Ray sets its own handlers while it starts
     try:
         yield
     finally:

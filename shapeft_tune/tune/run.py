@@ -70,7 +70,7 @@ def run_sweep(
     folder = places.sweep_folder(sweep.name)
     ledger = Ledger.open(folder, sweep, digest)
     (folder / STOP_FILE).unlink(missing_ok=True)
-    recorder = Recorder.open(tracking_uri, sweep.name, folder / "artifacts", sweep.question, METRIC)
+    recorder = Recorder.open(tracking_uri, sweep.name, places.home / "artifacts", sweep.question, METRIC)
     ending = SweepEnding.FAILED
     try:
         driver = Driver(sweep.name, ledger, recorder, folder, lambda event: on_event(event, ledger))

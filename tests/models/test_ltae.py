@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import randomise
-from reference_ltae import reference_ltae
 
 from shapeft_tune.models.ltae import LightweightTemporalAttention, encode_days, weighted_sum
+from tests.models.reference_ltae import reference_ltae
+from tests.models.small_models import randomise
 
 HEADS = 4
 

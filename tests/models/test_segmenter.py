@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NUM_CLASSES, SMALL_MODELS, Series, make_series
 from torch.nn import functional
 
 from shapeft_tune.config.model import ModelConfig
 from shapeft_tune.models import Segmenter, build_model
+from tests.models.small_models import NUM_CLASSES, SMALL_MODELS, Series, make_series
 
 FROZEN = [name for name, config in SMALL_MODELS.items() if config.tuning.mode == "frozen"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import NUM_CLASSES, SMALL_UTAE, make_series, randomise
-from reference_ltae import reference_ltae
 from torch import Tensor
 from torch.nn import functional
 
 from shapeft_tune.config.model import Utae
 from shapeft_tune.errors import DataError
 from shapeft_tune.models import build_model
+from tests.models.reference_ltae import reference_ltae
+from tests.models.small_models import NUM_CLASSES, SMALL_UTAE, make_series, randomise
 
 Weights = dict[str, Tensor]
 

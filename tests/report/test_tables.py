@@ -65,7 +65,7 @@ def test_the_csv_has_a_line_per_cell_and_a_column_per_searched_field(comparison:
 def test_the_markdown_has_a_row_per_cell_in_both_tables(comparison: Comparison) -> None:
     text = as_markdown(comparison)
     assert text.startswith("# demo\n\nDo more dates help?\n\n- ")
-    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 2/2 | 0.500 | 0.405 | 0.341 to 0.469 | – | – |" in text
+    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 2/2 | 0.500 | 0.405 | 0.341–0.469 | – | – |" in text
     assert "| croma | 10 % | 1 | 0/3 | 0 | 0 | 0/2 | – | – | – | – | – |" in text
     assert "| croma | 10 % | 6 | 0.002 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ") and "/3" in line}
@@ -79,6 +79,13 @@ def test_the_winner_of_each_setting_is_bold_in_the_terminal(comparison: Comparis
     bold = [line for line in console.file.getvalue().splitlines() if "\x1b[1m" in line and "10 %" in line]
     assert len(bold) == 1
     assert "utae" in bold[0]
+
+
+def test_the_terminal_table_fits_into_eighty_characters(comparison: Comparison) -> None:
+    console = Console(width=80, file=io.StringIO())
+    console.print(as_terminal(comparison))
+    assert isinstance(console.file, io.StringIO)
+    assert "utae 10 % 6 1/3 2/2 0.500 0.405 0.341–0.469" in " ".join(console.file.getvalue().split())
 
 
 def test_the_findings_say_who_won_where_and_what_is_missing(comparison: Comparison) -> None:

@@ -175,12 +175,16 @@ def test_a_trial_thrown_back_to_its_checkpoint_logs_no_step_twice(store: str, tr
     assert [step for step, _ in curve(store, "val/miou")] == [10, 20, 30, 40]
 
 
-def test_a_failed_trial_that_is_run_again_forgets_its_failure(store: str, trial: Trial) -> None:
+@pytest.mark.parametrize("start_is_told", [True, False])
+def test_a_failed_trial_that_is_run_again_forgets_its_failure(
+    store: str, trial: Trial, start_is_told: bool
+) -> None:
     record = opened(store)
     record.trial_ended(trial(), TrialEnd(Ending.FAILED, message="out of memory"))
-    record.trial_started(trial())
-    record.flush()
-    assert record.ended() == {}
+    if start_is_told:
+        record.trial_started(trial())
+        record.flush()
+        assert record.ended() == {}
     record.trial_ended(trial(), DONE)
     record.close()
     run = only_run(store)
