@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,16 +128,24 @@ def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
 def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:
     """Return where the file says what is at ``place`` of a trial: in a range, the strategy, or the base."""
     dotted = _dotted(place)
-    searches: tuple[Path_, ...] = (("strategies", cell.strategy, "search"), ("search",))
-    for section, name in itertools.product(searches, cell.ranges):
-        if (dotted == name or dotted.startswith(f"{name}.")) and (*section, name) in file.lines:
-            return (*section, name)
+    if inside := _range_in_file(cell, file, lambda name: dotted == name or dotted.startswith(f"{name}.")):
+        return inside
     sections: tuple[Path_, ...] = (("strategies", cell.strategy, "config"), ("base",))
+    if written := next(((*section, *place) for section in sections if (*section, *place) in file.lines), None):
+        return written
+    if around := _range_in_file(cell, file, lambda name: name.startswith(f"{dotted}.")):
+        return around
     for end in range(len(place), 0, -1):
         for section in sections:
             if (*section, *place[:end]) in file.lines:
                 return (*section, *place)
     return ("strategies", cell.strategy, "config", *place)
+
+
+def _range_in_file(cell: Cell, file: YamlFile, fits: Callable[[str], bool]) -> Path_ | None:
+    searches: tuple[Path_, ...] = (("strategies", cell.strategy, "search"), ("search",))
+    places = ((*section, name) for section in searches for name in cell.ranges if fits(name))
+    return next((place for place in places if place in file.lines), None)
 
 
 def _located(found: list[Found], file: YamlFile) -> list[Problem]:

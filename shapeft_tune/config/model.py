@@ -116,6 +116,11 @@ class CromaOptical(Frozen):
         """A patch's side must be a multiple of this many pixels."""
         return 8
 
+    @property
+    def smallest_side(self) -> int:
+        """A patch's side must have this many pixels."""
+        return 8
+
 
 class Utae(Frozen):
     """U-TAE: a U-Net whose bottleneck attends over time and masks every scale (Garnot and Landrieu, 2021)."""
@@ -163,6 +168,11 @@ class Utae(Frozen):
     def size_multiple(self) -> int:
         """A patch's side must be a multiple of this many pixels."""
         return int(2 ** (len(self.encoder_widths) - 1))
+
+    @property
+    def smallest_side(self) -> int:
+        """A patch's side must have this many pixels: the coarsest level is padded by reflection."""
+        return 2 * self.size_multiple
 
 
 ModelConfig = Annotated[Utae | CromaOptical, named(), Field(discriminator="name")]

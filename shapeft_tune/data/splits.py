@@ -133,7 +133,7 @@ def _short_series(config: TrialConfig, patches: tuple[Patch, ...]) -> Iterator[P
 
 
 def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterator[Problem]:
-    multiple = config.model.size_multiple
+    multiple, smallest = config.model.size_multiple, config.model.smallest_side
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes.most_common())
         yield Problem("data.dataset", "patches of one size", listed)
@@ -142,5 +142,7 @@ def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterat
             yield Problem(
                 "model.name", f"sides that are multiples of {multiple} pixels", f"{height} x {width}"
             )
+        if min(height, width) < smallest:
+            yield Problem("model.name", f"sides of at least {smallest} pixels", f"{height} x {width}")
         if height != width and config.data.augmentation == "flips_and_rotations":
             yield Problem("data.augmentation", "none, as patches are not square", config.data.augmentation)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shapeft_tune.config import Cell, SweepConfig
+from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.runs import Run
-from shapeft_tune.tracking.facts import Ending, Role
+from shapeft_tune.tracking.facts import Ending
 
 CONFIDENCE = 0.95
 

@@ -8,12 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-
-class Role(StrEnum):
-    """Why a trial was run."""
-
-    SEARCH = "search"
-    CONFIRMATION = "confirmation"
+from shapeft_tune.config.protocol import Role
 
 
 class Ending(StrEnum):
@@ -40,8 +35,7 @@ class TrialFacts:
     strategy: str
     label_fraction: float
     temporal_length: int
-    role: str
-    """A :class:`Role`."""
+    role: Role
     seed: int
     fingerprint: str
     config: Mapping[str, Any]
@@ -63,7 +57,7 @@ class TrialFacts:
     def title(self) -> str:
         """Name the trial for people: ``utae labels=0.1 dates=6 #1a2b3c``; a confirmation with its seed."""
         cell = f"{self.strategy} labels={self.label_fraction:g} dates={self.temporal_length}"
-        seed = f" seed={self.seed}" if self.role == Role.CONFIRMATION else ""
+        seed = f" seed={self.seed}" if self.role is Role.CONFIRMATION else ""
         return f"{cell}{seed} #{self.fingerprint[:6]}"
 
 

@@ -79,9 +79,9 @@ class Recorder:
         """One line for each fact that could not be written, oldest first."""
         return tuple(self._problems)
 
-    def ended(self) -> dict[str, str]:
-        """Return how the trials recorded so far ended, by fingerprint."""
-        return self._writer.ended()
+    def has_ended(self, facts: TrialFacts) -> bool:
+        """Return whether a trial's end is written down; what is still on its way does not count."""
+        return self._writer.has_ended(facts)
 
     def trial_started(self, facts: TrialFacts) -> None:
         """A trial starts, or goes on after a restart."""
@@ -89,10 +89,10 @@ class Recorder:
         self._todo.put(lambda: self._writer.start(facts, now))
         self._todo.put(lambda: self._writer.attach_config(facts, now))
 
-    def trial_progress(self, fingerprint: str, step: int, metrics: Mapping[str, float]) -> None:
+    def trial_progress(self, facts: TrialFacts, step: int, metrics: Mapping[str, float]) -> None:
         """A running trial was validated after this many optimiser steps."""
         now, metrics = _now_ms(), dict(metrics)
-        self._todo.put(lambda: self._writer.progress(fingerprint, step, metrics, now))
+        self._todo.put(lambda: self._writer.progress(facts, step, metrics, now))
 
     def trial_ended(self, facts: TrialFacts, end: TrialEnd) -> None:
         """A trial ended. May be told again, or without the start ever having been told."""

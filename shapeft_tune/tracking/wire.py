@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking.facts import TrialFacts
 
 STATE = "state"
@@ -89,7 +90,7 @@ def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[s
         strategy=tags["strategy"],
         label_fraction=float(tags["label_fraction"]),
         temporal_length=int(tags["temporal_length"]),
-        role=tags["role"],
+        role=Role(tags["role"]),
         seed=int(tags["seed"]),
         fingerprint=tags["fingerprint"],
         config=config,

@@ -97,11 +97,10 @@ class SweepWriter:
             experiment_id = client.create_experiment(sweep, artifact_uri, tags)
         return cls(client, experiment_id, open_sweep_run(client, experiment_id, sweep, question), metric)
 
-    def ended(self) -> dict[str, str]:
-        """Return how each trial ended, by fingerprint; only those of which no run is still open."""
-        known = list(self._known.items())
-        running = {fingerprint for (_, _, fingerprint), run in known if run.state == RUNNING}
-        return {fingerprint: run.state for (_, _, fingerprint), run in known if fingerprint not in running}
+    def has_ended(self, facts: TrialFacts) -> bool:
+        """Return whether the trial's end is written down."""
+        run = self._known.get(_key(tags_of(facts)))
+        return run is not None and run.state != RUNNING
 
     def start(self, facts: TrialFacts, now_ms: int) -> None:
         """Make the trial's run, or go on with the one that is there."""
@@ -124,20 +123,17 @@ class SweepWriter:
         known.state = RUNNING
         known.last_steps = self._last_steps(known)
 
-    def progress(self, fingerprint: str, step: int, metrics: Mapping[str, float], now_ms: int) -> None:
+    def progress(self, facts: TrialFacts, step: int, metrics: Mapping[str, float], now_ms: int) -> None:
         """Add a point to each curve that does not reach this step yet.
 
         A trial that goes on from a checkpoint comes past some steps again; their points are there already.
         """
-        runs = [run for (*_, of), run in self._known.items() if of == fingerprint and run.state == RUNNING]
-        if not runs:
-            raise LookupError(f"progress of trial {fingerprint}, which was never said to have started")
-        for run in runs:
-            reached = self._last_steps(run)
-            new = {name: value for name, value in storable(metrics).items() if step > reached.get(name, -1)}
-            self._log(run.run_id, new, now_ms, step)
-            run.values.update(new)
-            reached.update(dict.fromkeys(new, step))
+        run = self._run_of(facts, now_ms)
+        reached = self._last_steps(run)
+        new = {name: value for name, value in storable(metrics).items() if step > reached.get(name, -1)}
+        self._log(run.run_id, new, now_ms, step)
+        run.values.update(new)
+        reached.update(dict.fromkeys(new, step))
 
     def attach_config(self, facts: TrialFacts, now_ms: int) -> None:
         """Keep the trial's whole configuration as a file beside its open run."""

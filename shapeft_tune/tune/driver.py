@@ -84,7 +84,7 @@ class Driver:
     def progressed(self, ray_id: str, step: int, metrics: Mapping[str, float]) -> bool:
         """Note a validation and return whether the trial should stop."""
         trial = self._running[ray_id]
-        self._recorder.trial_progress(trial.fingerprint, step, metrics)
+        self._recorder.trial_progress(self._facts(trial), step, metrics)
         self._on_event(Event("validated", trial, step, metrics["val/miou"]))
         stop = self._ledger.cells[trial.cell.key].report(trial, step, metrics["val/miou"])
         if stop:
@@ -105,10 +105,10 @@ class Driver:
 
     def complete_record(self) -> None:
         """Tell the record of trials whose end it missed, because a driver died between ledger and record."""
-        known = self._recorder.ended()
         for trial in self._ledger.trials():
-            if trial.state is not State.RUNNING and trial.fingerprint not in known:
-                self._recorder.trial_ended(self._facts(trial), self._end(trial, trial.state, trial.message))
+            facts = self._facts(trial)
+            if trial.state is not State.RUNNING and not self._recorder.has_ended(facts):
+                self._recorder.trial_ended(facts, self._end(trial, trial.state, trial.message))
 
     # Inner workings
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from shapeft_tune.config import SweepConfig
+from shapeft_tune.config.protocol import Role
 from shapeft_tune.report import Run
-from shapeft_tune.tracking import Role, TrialFacts
+from shapeft_tune.tracking import TrialFacts
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from shapeft_tune.config import SweepConfig
-from shapeft_tune.tracking import Role, TrialFacts
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.tracking import TrialFacts
 from shapeft_tune.tracking.connection import connect
 
 SWEEP = SweepConfig.model_validate(

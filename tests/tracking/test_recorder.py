@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking import Ending, Recorder, Role, SweepEnding, TrialEnd, TrialFacts, recorder
+from shapeft_tune.tracking import Ending, Recorder, SweepEnding, TrialEnd, TrialFacts, recorder
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
 from shapeft_tune.tracking.wire import tags_of
 
@@ -58,8 +59,8 @@ def test_a_trial_told_from_start_to_end_is_all_there(store: str, trial: Trial, t
     facts = trial(lr=0.003)
     record = opened(store, question="Which?", metric=("miou", 7))
     record.trial_started(facts)
-    record.trial_progress(facts.fingerprint, 10, {"train/loss": 2.0, "val/miou": 0.1})
-    record.trial_progress(facts.fingerprint, 20, {"train/loss": 1.0, "val/miou": 0.4})
+    record.trial_progress(facts, 10, {"train/loss": 2.0, "val/miou": 0.1})
+    record.trial_progress(facts, 20, {"train/loss": 1.0, "val/miou": 0.4})
     record.trial_ended(facts, TrialEnd(Ending.COMPLETE, DONE.metrics, artifacts={"result.json": result}))
     record.close()
 
@@ -150,14 +151,14 @@ def test_telling_an_ending_again_changes_nothing(store: str, trial: Trial) -> No
 def test_a_later_driver_continues_runs_and_logs_no_step_twice(store: str, trial: Trial) -> None:
     first = opened(store)
     first.trial_started(trial())
-    first.trial_progress(trial().fingerprint, 10, {"val/miou": 0.1})
-    first.trial_progress(trial().fingerprint, 20, {"val/miou": 0.2})
+    first.trial_progress(trial(), 10, {"val/miou": 0.1})
+    first.trial_progress(trial(), 20, {"val/miou": 0.2})
     assert first.flush()  # and no close: the driver dies here
 
     second = opened(store)
     second.trial_started(trial())
     for step, miou in ((20, 0.2), (30, 0.3)):
-        second.trial_progress(trial().fingerprint, step, {"val/miou": miou})
+        second.trial_progress(trial(), step, {"val/miou": miou})
     second.trial_ended(trial(), DONE)
     second.close()
     assert second.problems == ()
@@ -170,7 +171,7 @@ def test_a_trial_thrown_back_to_its_checkpoint_logs_no_step_twice(store: str, tr
     record = opened(store)
     record.trial_started(trial())
     for step in (10, 20, 30, 20, 30, 40):
-        record.trial_progress(trial().fingerprint, step, {"val/miou": step / 100})
+        record.trial_progress(trial(), step, {"val/miou": step / 100})
     record.close()
     assert [step for step, _ in curve(store, "val/miou")] == [10, 20, 30, 40]
 
@@ -184,7 +185,7 @@ def test_a_failed_trial_that_is_run_again_forgets_its_failure(
     if start_is_told:
         record.trial_started(trial())
         record.flush()
-        assert record.ended() == {}
+        assert not record.has_ended(trial())
     record.trial_ended(trial(), DONE)
     record.close()
     run = only_run(store)
@@ -199,7 +200,8 @@ def test_what_has_ended_is_known_to_the_next_driver(store: str, trial: Trial) ->
     first.trial_ended(pruned, TrialEnd(Ending.PRUNED))
     first.trial_started(running)
     first.flush()
-    assert opened(store).ended() == {complete.fingerprint: "complete", pruned.fingerprint: "pruned"}
+    again = opened(store)
+    assert [again.has_ended(facts) for facts in (complete, pruned, running)] == [True, True, False]
 
 
 def test_an_ending_cut_short_is_completed_and_nothing_of_it_doubled(store: str, trial: Trial) -> None:
@@ -235,14 +237,14 @@ def test_two_strategies_with_the_same_experiment_have_a_run_each(store: str, tri
     record = opened(store)
     record.trial_started(one)
     record.trial_started(other)
-    record.trial_progress(one.fingerprint, 10, {"val/miou": 0.1})
+    record.trial_progress(one, 10, {"val/miou": 0.1})
     record.trial_ended(one, DONE)
     record.flush()
-    assert record.ended() == {}
+    assert (record.has_ended(one), record.has_ended(other)) == (True, False)
     record.trial_ended(other, DONE)
     record.close()
-    assert [run.data.tags["strategy"] for run in runs_of(store)] == ["utae", "utae_again"]
-    assert all(run.data.metrics["val/miou"] == 0.1 for run in runs_of(store))
+    values = {run.data.tags["strategy"]: run.data.metrics.get("val/miou") for run in runs_of(store)}
+    assert values == {"utae": 0.1, "utae_again": None}
 
 
 def test_a_config_too_long_for_a_tag_is_kept_in_the_file_alone(
@@ -285,18 +287,6 @@ def test_a_file_that_is_gone_is_a_problem_and_the_ending_is_kept(
     assert only_run(store).data.tags["state"] == "complete"
     assert len(record.problems) == 1
     assert "gone" in record.problems[0]
-
-
-def test_a_trial_that_is_not_known_is_a_problem_and_the_next_fact_is_written(
-    store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder, "RETRY_PAUSES", ())
-    record = opened(store)
-    record.trial_progress("feed", 10, {"val/miou": 0.1})
-    record.trial_ended(trial(), DONE)
-    record.close()
-    assert ["feed" in problem for problem in record.problems] == [True]
-    assert only_run(store).data.tags["state"] == "complete"
 
 
 def test_a_run_of_someone_else_in_the_experiment_is_left_alone(store: str, trial: Trial) -> None:
@@ -393,11 +383,11 @@ def test_an_outage_of_the_server_delays_facts_and_loses_none(
     server.start()
     record = opened(server.address)
     record.trial_started(trial())
-    record.trial_progress(trial().fingerprint, 10, {"val/miou": 0.1})
+    record.trial_progress(trial(), 10, {"val/miou": 0.1})
     assert record.flush()
 
     server.stop()
-    record.trial_progress(trial().fingerprint, 20, {"val/miou": 0.2})
+    record.trial_progress(trial(), 20, {"val/miou": 0.2})
     record.trial_ended(trial(), DONE)
     assert not record.flush(0.5)
     server.start()

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shapeft_tune.config import load_sweep, load_trial
+from shapeft_tune.config.loading import corner_values
+from shapeft_tune.errors import ConfigError, Problem
+from tests.config.examples import SWEEP, TRIAL, without, written
+
+
+def problems(path: Path) -> dict[str, Problem]:
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path)
+    return {problem.path: problem for problem in caught.value.problems}
+
+
+def test_every_problem_of_a_file_is_shown_at_once_with_its_line(tmp_path: Path) -> None:
+    text = yaml.safe_dump(SWEEP, sort_keys=False)
+    text = (
+        text.replace("steps: 40", "stepz: 40")
+        .replace("every: 20", "every: often")
+        .replace("heads: 2", "heads: 3")
+    )
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text)
+    found = problems(file)
+    assert found.keys() == {
+        "base.training.stepz",
+        "base.validation.every",
+        "strategies.utae.config.model.heads",
+    }
+    for path, problem in found.items():
+        key = path.rsplit(".", 1)[-1]
+        assert problem.line is not None
+        assert text.splitlines()[problem.line - 1].strip().startswith(f"{key}:")
+
+
+def test_a_message_names_file_field_line_expectation_and_what_came(tmp_path: Path) -> None:
+    file = written(tmp_path, SWEEP | {"budget": {"trials": 0}})
+    with pytest.raises(ConfigError, match=r"sweep.yaml.*\n.*budget.trials \(line \d+\): expected .*1; got 0"):
+        load_sweep(file)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({"log_uniform": [1e-2, 1e-4]}, "a lower bound below the upper one"),
+        ({"log_uniform": [0, 1e-4]}, "bounds above 0"),
+        ({"uniform": [0.5, 0.5]}, "a lower bound below the upper one"),
+        ({"choice": []}, "at least 1 item"),
+        ({"choice": [0.1, 0.1]}, "different options"),
+    ],
+)
+def test_an_impossible_range_is_refused(tmp_path: Path, bounds: object, expected: str) -> None:
+    found = problems(written(tmp_path, SWEEP | {"search": {"training.optimiser.lr": bounds}}))
+    assert any(path.startswith("search.training.optimiser.lr") for path in found)
+    assert any(expected in problem.expected for problem in found.values())
+
+
+def test_a_rule_broken_only_at_the_far_corner_of_two_ranges_is_found_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    search = {"training.steps": {"int": [10, 40]}, "validation.every": {"int": [5, 20]}}
+    found = problems(written(tmp_path, SWEEP | {"search": search}))
+    assert "at most training.steps (10)" in found["search.validation.every"].expected
+    assert "training.steps=10, validation.every=20" in found["search.validation.every"].hint
+
+
+def test_a_range_for_a_field_that_does_not_exist_is_refused_at_the_range(tmp_path: Path) -> None:
+    found = problems(
+        written(tmp_path, SWEEP | {"search": {"training.optimizer.lr": {"uniform": [0.1, 0.2]}}})
+    )
+    assert list(found) == ["search.training.optimizer.lr"]
+
+
+def test_the_setting_cannot_be_set_by_a_strategy_too(tmp_path: Path) -> None:
+    base = SWEEP["base"] | {"data": {"dataset": "sample", "label_fraction": 0.5}}
+    assert "base.data.label_fraction" in problems(written(tmp_path, SWEEP | {"base": base}))
+
+
+def test_a_model_that_is_not_known_lists_the_ones_that_are(tmp_path: Path) -> None:
+    strategies = {"a": {"config": {"model": {"name": "unet"}}}}
+    found = problems(written(tmp_path, SWEEP | {"strategies": strategies}))
+    assert "'utae', 'croma_optical'" in found["strategies.a.config.model"].expected
+
+
+@pytest.mark.parametrize("key", ["name", "settings", "strategies"])
+def test_a_sweep_without_an_essential_part_is_refused(tmp_path: Path, key: str) -> None:
+    assert key in problems(written(tmp_path, without(SWEEP, key)))
+
+
+def test_no_strategy_at_all_is_refused(tmp_path: Path) -> None:
+    assert "strategies" in problems(written(tmp_path, SWEEP | {"strategies": {}}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2\n", "each key once"),
+        ("a: [1\n", "valid YAML"),
+        ("- 1\n", "a mapping at the top level"),
+        ("", "a mapping at the top level"),
+    ],
+)
+def test_what_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=expected):
+        load_sweep(file)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="readable YAML file"):
+        load_sweep(tmp_path / "none.yaml")
+
+
+def test_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    file.write_text(yaml.safe_dump(TRIAL).replace("lr: 0.002", "lr: 2e-3"))
+    assert load_trial(file).training.optimiser.lr == 0.002
+
+
+def test_a_stored_config_is_a_trial_file(tmp_path: Path) -> None:
+    trial = load_trial(written(tmp_path, TRIAL))
+    stored = tmp_path / "config.json"
+    stored.write_text(trial.model_dump_json())
+    assert load_trial(stored) == trial
+
+
+def test_corners_of_many_ranges_stay_few_and_hold_every_extreme(tmp_path: Path) -> None:
+    search = {
+        "training.optimiser.lr": {"log_uniform": [1e-4, 1e-2]},
+        "training.optimiser.weight_decay": {"uniform": [0.0, 0.1]},
+        "training.batch_size": {"int": [1, 8]},
+        "training.gradient_clip": {"choice": [0.5, 1.0, 2.0, 4.0]},
+        "training.schedule.warmup": {"uniform": [0.0, 0.3]},
+        "training.loss.label_smoothing": {"uniform": [0.0, 0.2]},
+        "model.dropout": {"uniform": [0.0, 0.5]},
+        "model.key_size": {"choice": [2, 4, 8, 16]},
+    }
+    base = SWEEP["base"] | {
+        "training": SWEEP["base"]["training"] | {"schedule": "cosine", "loss": "cross_entropy"}
+    }
+    cell = load_sweep(written(tmp_path, SWEEP | {"base": base, "search": search})).cells[0]
+    corners = list(corner_values(cell))
+    assert len(corners) < 300
+    for path, range_ in cell.ranges.items():
+        assert {corner[path] for corner in corners} == set(range_.corners)
