@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,9 +87,9 @@ def sweep(
         run = run_sweep(declared, places, uri, ClusterOptions(address, cpus, gpus), on_event)
     for problem in run.record_problems:
         print(f"not in the record: {problem}", file=sys.stderr)
-    again = f"python -m shapeft_tune sweep {file}"
     if run.stopped and not run.done:
-        print(f"Stopped in good order: checkpoints are written. Go on with: {again} (same options)")
+        again = shlex.join(["python", "-m", "shapeft_tune", *sys.argv[1:]])
+        print(f"Stopped in good order: checkpoints are written. Go on with: {again}")
         raise typer.Exit(130)
     _report(declared, uri, places, console)
     print(f"Look closer with: python -m shapeft_tune ui --home {home}")

@@ -131,7 +131,9 @@ def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:
     if inside := _range_in_file(cell, file, lambda name: dotted == name or dotted.startswith(f"{name}.")):
         return inside
     sections: tuple[Path_, ...] = (("strategies", cell.strategy, "config"), ("base",))
-    if written := next(((*section, *place) for section in sections if (*section, *place) in file.lines), None):
+    if written := next(
+        ((*section, *place) for section in sections if (*section, *place) in file.lines), None
+    ):
         return written
     if around := _range_in_file(cell, file, lambda name: name.startswith(f"{dotted}.")):
         return around

@@ -91,10 +91,10 @@ class Driver:
             self._pruned.add(ray_id)
         return stop
 
-    def ended(self, ray_id: str, result: Mapping[str, Any]) -> None:
-        """Note how a trial ended, from the last that its worker told."""
+    def ended(self, ray_id: str, told: Mapping[str, Any]) -> None:
+        """Note how a trial ended. ``told`` is its worker's :class:`Outcome`, empty if it had no last word."""
         trial = self._running.pop(ray_id)
-        outcome = self._outcome(ray_id, result)
+        outcome = Outcome(**told) if told else self._silent_end(ray_id)
         if outcome.state == INTERRUPTED:
             self._on_event(Event(INTERRUPTED, trial, message=outcome.message))
             return
@@ -127,12 +127,7 @@ class Driver:
                 return trial
         return None
 
-    def _outcome(self, ray_id: str, result: Mapping[str, Any]) -> Outcome:
-        told = {
-            key.removeprefix("outcome/"): value for key, value in result.items() if key.startswith("outcome/")
-        }
-        if told:
-            return Outcome(**told)
+    def _silent_end(self, ray_id: str) -> Outcome:
         if ray_id in self._pruned:
             return Outcome(State.PRUNED)
         if self.stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
@@ -28,7 +29,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the driver that a trial is over, however it ended."""
-        self._driver.ended(trial_id, result or {})
+        self._driver.ended(trial_id, section(result or {}, "outcome"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher for a restore of its own, which is never used
@@ -52,12 +53,20 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether the trial goes on."""
-        if "metrics" not in result:
+        metrics = section(result, "metrics")
+        if not metrics:  # the last word of a trial is not a validation
             return str(self.CONTINUE)
-        stop = self._driver.progressed(trial.trial_id, int(result["step"]), result["metrics"])
+        stop = self._driver.progressed(trial.trial_id, int(result["step"]), metrics)
         return str(self.STOP if stop else self.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return a trial that waits. Looks at living trials only: the dead ones become thousands."""
         waiting = (trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING")
         return min(waiting, key=lambda trial: trial.trial_id, default=None)
+
+
+def section(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return one mapping of what a worker reported; Tune hands results over flat, as ``name/key``."""
+    return {
+        key.removeprefix(f"{name}/"): value for key, value in result.items() if key.startswith(f"{name}/")
+    }

@@ -87,6 +87,9 @@ def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
     def tell(progress: Progress) -> None:
         tune.report({"step": progress.step, "steps": progress.steps, "metrics": progress.metrics()})
 
+    should_stop = (sweep_folder / STOP_FILE).exists
+    if should_stop():  # it waited for its place while the sweep was told to end
+        return Outcome(INTERRUPTED, message="not begun")
     torch.set_num_threads(max(int(order.cpu), 1))
     if 0 < order.gpu < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(order.gpu)
@@ -97,7 +100,7 @@ def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
             trial_folder(sweep_folder, order.strategy, order.fingerprint),
             role=Role(order.role),
             on_progress=tell,
-            should_stop=(sweep_folder / STOP_FILE).exists,
+            should_stop=should_stop,
             device=None if order.gpu else "cpu",
         )
     except Interrupted as stop:
