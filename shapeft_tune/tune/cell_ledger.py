@@ -162,7 +162,9 @@ class CellLedger:
         study = self._studies[Role.SEARCH]
         meaning = {**self._meaning(), **protocol}
         noted = study.user_attrs.get("meaning")
-        if noted is None or not self._counted(Role.SEARCH):
+        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
+        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
+        if noted is None or not any(trial.params or trial.state.is_finished() for trial in trials):
             study.set_user_attr("meaning", meaning)
             return []
         return _differences(noted, meaning)

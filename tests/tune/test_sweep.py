@@ -1,0 +1,300 @@
+"""Sweeps as a user runs them: real Ray, real Optuna, real MLflow, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psutil
+import pytest
+import yaml
+
+from shapeft_tune.config import load_sweep
+from shapeft_tune.config.places import Places
+from shapeft_tune.tune.cell_ledger import LedgerTrial, State
+from shapeft_tune.tune.ledger import Ledger
+from tests.tune.small import SAMPLE, SMALL, UTAE, command, run, written
+
+QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
+
+
+def trials_of(file: Path, home: Path) -> tuple[LedgerTrial, ...]:
+    sweep = load_sweep(file)
+    return Ledger.look(Places(home).sweep_folder(sweep.name), sweep).trials()
+
+
+def runs_of(home: Path, experiment: str) -> list[mlflow.entities.Run]:
+    """Return the trials' runs in the record."""
+    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return [each for each in found if "fingerprint" in each.data.tags]
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """The quickstart, shrunk to seconds, after it ran once."""
+
+    file: Path
+    home: Path
+    output: str
+
+
+@pytest.fixture(scope="module")
+def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Shrunk:
+    folder = tmp_path_factory.mktemp("shrunk")
+    content = yaml.safe_load(QUICKSTART.read_text())
+    content["base"]["data"]["dataset"] = SAMPLE
+    content["base"]["training"] |= {"steps": 4, "batch_size": 2, "optimiser": {"name": "adamw", "lr": 0.003}}
+    content["base"]["validation"]["every"] = 2
+    content["settings"] = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1, 3]}
+    content["search"] = {"training.optimiser.lr": {"log_uniform": [0.001, 0.01]}}
+    content["budget"] = {"trials": 2, "confirmation_seeds": 2}
+    content["resources"] = {"cpu": 0.5}
+    file = written(folder / "quickstart.yaml", content)
+    done = run("sweep", file, "--home", folder / "home", "--cpus", 2)
+    assert done.returncode == 0, done.stderr
+    return Shrunk(file, folder / "home", done.stdout)
+
+
+def test_a_sweep_ends_with_a_table_and_the_path_of_its_report(shrunk: Shrunk) -> None:
+    assert "test mIoU" in shrunk.output
+    report = shrunk.home / "quickstart" / "report" / "report.md"
+    assert str(report) in shrunk.output
+    assert report.is_file()
+    assert (report.parent / "figures" / "map.png").stat().st_size > 10_000
+
+
+def test_a_sweep_prints_nothing_of_rays(shrunk: Shrunk) -> None:
+    assert "ray" not in shrunk.output.lower().replace(str(shrunk.home), "")
+    assert (shrunk.home / "quickstart" / "logs" / "ray.log").stat().st_size > 0
+
+
+def test_every_trial_is_in_the_record_with_what_the_ui_filters_by(shrunk: Shrunk) -> None:
+    in_ledger = {trial.fingerprint: trial for trial in trials_of(shrunk.file, shrunk.home)}
+    runs = runs_of(shrunk.home, "quickstart")
+    assert len(runs) == len(in_ledger) == 8 * (2 + 2)
+    for each in runs:
+        trial = in_ledger[each.data.tags["fingerprint"]]
+        assert (
+            each.data.tags.items()
+            >= {
+                "sweep": "quickstart",
+                "strategy": trial.cell.strategy,
+                "label_fraction": f"{trial.cell.label_fraction:g}",
+                "temporal_length": str(trial.cell.temporal_length),
+                "role": str(trial.role),
+                "seed": str(trial.config.seed),
+                "state": "complete",
+            }.items()
+        )
+        rate = float(each.data.params["training.optimiser.lr"])
+        assert rate == trial.config.training.optimiser.lr
+        score = each.data.metrics["test/miou" if trial.role == "confirmation" else "best/val_miou"]
+        assert score == pytest.approx(trial.score)
+
+
+def test_each_validation_is_in_the_record_once(shrunk: Shrunk) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{shrunk.home / 'mlflow.db'}")
+    for each in runs_of(shrunk.home, "quickstart"):
+        assert [point.step for point in client.get_metric_history(each.info.run_id, "val/miou")] == [2, 4]
+
+
+def test_a_second_sweep_of_the_same_file_starts_no_trial(shrunk: Shrunk) -> None:
+    before = trials_of(shrunk.file, shrunk.home)
+    again = run("sweep", shrunk.file, "--home", shrunk.home)
+    assert again.returncode == 0, again.stderr
+    assert "started" not in again.stdout
+    assert trials_of(shrunk.file, shrunk.home) == before
+    assert len(runs_of(shrunk.home, "quickstart")) == len(before)
+
+
+def test_machines_read_report_status_and_plan(shrunk: Shrunk) -> None:
+    report = json.loads(run("report", shrunk.file, "--home", shrunk.home, "--json").stdout)
+    assert report.keys() == {"sweep", "metric", "cells"}
+    assert report["metric"] == {"name": "miou", "version": 1}
+    assert len(report["cells"]) == 8
+    trials = trials_of(shrunk.file, shrunk.home)
+    for cell in report["cells"]:
+        here = [trial for trial in trials if trial.cell.strategy == cell["strategy"]]
+        here = [trial for trial in here if trial.cell.temporal_length == cell["temporal_length"]]
+        here = [trial for trial in here if trial.cell.label_fraction == cell["label_fraction"]]
+        tested = [trial.score for trial in here if trial.role == "confirmation"]
+        assert cell["test_miou_mean"] == pytest.approx(sum(tested) / len(tested))
+        assert cell["val_miou_best"] == pytest.approx(
+            max(trial.score for trial in here if trial.role == "search")
+        )
+        assert (cell["search_trials"], cell["confirmation_trials"], cell["failed_trials"]) == (2, 2, 0)
+    status = json.loads(run("status", shrunk.file, "--home", shrunk.home, "--json").stdout)
+    assert status["done"] is True
+    assert {cell["complete"] for cell in status["cells"]} == {2}
+    plan = json.loads(run("plan", shrunk.file, "--home", shrunk.home, "--json").stdout)
+    assert (plan["trials_to_do"], plan["trials_done"]) == (0, 32)
+
+
+def test_a_stored_confirmation_is_evaluated_again_from_its_config_alone(shrunk: Shrunk) -> None:
+    trial = next(trial for trial in trials_of(shrunk.file, shrunk.home) if trial.role == "confirmation")
+    done = run("evaluate", trial.fingerprint, "--fold", "test", "--home", shrunk.home, "--json")
+    assert json.loads(done.stdout)["miou"] == pytest.approx(trial.score)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep whose trials last long enough to be caught in the middle, with many validations."""
+    content = SMALL | {"name": "slow", "budget": {"trials": 2, "confirmation_seeds": 1}}
+    content["base"] = SMALL["base"] | {
+        "training": SMALL["base"]["training"] | {"steps": 300},
+        "validation": {"every": 10},
+    }
+    return written(tmp_path_factory.mktemp("slow") / "slow.yaml", content)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slow: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LedgerTrial, ...]:
+    home = tmp_path_factory.mktemp("undisturbed")
+    done = run("sweep", slow, "--home", home, "--cpus", 2)
+    assert done.returncode == 0, done.stderr
+    return trials_of(slow, home)
+
+
+def started(file: Path, home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("sweep", file, "--home", home, "--cpus", 2),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # as a terminal does: Ctrl-C reaches the driver's whole process group
+    )
+
+
+def wait_for_checkpoint(home: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while not list(home.glob("*/trials/*/*/last.pt")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no trial has written a checkpoint"
+        time.sleep(0.05)
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not alive
+
+
+def same_results(trials: tuple[LedgerTrial, ...], expected: tuple[LedgerTrial, ...]) -> None:
+    """Whoever went on from a wrong step, seed or weight would have another score."""
+    ours, theirs = ({trial.fingerprint: trial.score for trial in some} for some in (trials, expected))
+    assert ours == theirs
+    assert len(trials) == len(expected)
+
+
+def test_a_sweep_whose_driver_was_killed_ends_as_an_undisturbed_one(
+    slow: Path, undisturbed: tuple[LedgerTrial, ...], tmp_path: Path
+) -> None:
+    process = started(slow, tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    wait_until_gone(helpers)
+    open_trials = [trial for trial in trials_of(slow, tmp_path) if trial.state is State.RUNNING]
+    assert open_trials
+    done = run("sweep", slow, "--home", tmp_path, "--cpus", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("continued") == len(open_trials)
+    same_results(trials_of(slow, tmp_path), undisturbed)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for each in runs_of(tmp_path, "slow"):
+        steps = [point.step for point in client.get_metric_history(each.info.run_id, "val/miou")]
+        assert len(set(steps)) == len(steps), "a validation is in the record twice"
+        assert each.data.tags["state"] == "complete"
+
+
+def test_a_sweep_stopped_with_ctrl_c_closes_in_good_order_and_goes_on(
+    slow: Path, undisturbed: tuple[LedgerTrial, ...], tmp_path: Path
+) -> None:
+    process = started(slow, tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert f"sweep {slow} --home {tmp_path}" in output  # how to go on
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    parents = client.search_runs([client.get_experiment_by_name("slow").experiment_id])
+    assert [each.info.status for each in parents if "fingerprint" not in each.data.tags] == ["KILLED"]
+    done = run("sweep", slow, "--home", tmp_path, "--cpus", 2)
+    assert done.returncode == 0, done.stderr
+    same_results(trials_of(slow, tmp_path), undisturbed)
+
+
+def test_a_trial_whose_worker_dies_goes_on_from_its_checkpoint(
+    slow: Path, undisturbed: tuple[LedgerTrial, ...], tmp_path: Path
+) -> None:
+    process = started(slow, tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    workers = [each for each in psutil.Process(process.pid).children(recursive=True) if _trains(each)]
+    assert workers
+    workers[0].kill()
+    output, _ = process.communicate(timeout=150)
+    assert process.returncode == 0, output
+    assert "failed" not in output
+    same_results(trials_of(slow, tmp_path), undisturbed)
+
+
+def _trains(process: psutil.Process) -> bool:
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    return title.startswith("ray::") and "IDLE" not in title
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A data set with a truncated series among its training patches."""
+    folder = tmp_path / "data"
+    done = run("data", "sample", folder, "--patches", 10, "--patch-size", 16, "--dates", 6)
+    assert done.returncode == 0, done.stderr
+    series = sorted((folder / "DATA_S2").iterdir())
+    metadata = json.loads((folder / "metadata.geojson").read_text())
+    trained_on = {
+        each["properties"]["ID_PATCH"] for each in metadata["features"] if each["properties"]["Fold"] == 1
+    }
+    victim = next(path for path in series if int(path.stem.removeprefix("S2_")) in trained_on)
+    victim.write_bytes(victim.read_bytes()[:-100])
+    return folder
+
+
+def test_a_trial_that_meets_a_broken_file_fails_alone(damaged: Path, tmp_path: Path) -> None:
+    folds: list[Mapping[str, Any]] = [{"train": [1]}, {"train": [2, 3]}]
+    strategies = {
+        name: {"config": {"model": UTAE, "data": {"folds": part}}}
+        for name, part in zip(("meets_it", "does_not"), folds, strict=True)
+    }
+    content = SMALL | {
+        "name": "damaged",
+        "strategies": strategies,
+        "settings": {"label_fractions": [1.0], "temporal_lengths": [2]},
+        "budget": {"trials": 1, "confirmation_seeds": 1},
+    }
+    content["base"] = SMALL["base"] | {"data": {"dataset": "pastis"}}
+    file = written(tmp_path / "damaged.yaml", content)
+    home = tmp_path / "home"
+    done = run("sweep", file, "--home", home, "--data", damaged, "--cpus", 2)
+    assert done.returncode == 0, done.stderr
+    ended = {(trial.cell.strategy, trial.role): trial for trial in trials_of(file, home)}
+    assert {key: trial.state for key, trial in ended.items()} == {
+        ("meets_it", "search"): State.FAILED,
+        ("does_not", "search"): State.COMPLETE,
+        ("does_not", "confirmation"): State.COMPLETE,
+    }
+    assert "S2_" in ended["meets_it", "search"].message
+    status = run("status", file, "--home", home)
+    assert "S2_" in status.stdout
