@@ -75,11 +75,11 @@ def run_sweep(
     try:
         driver = Driver(sweep.name, ledger, recorder, folder, lambda event: on_event(event, ledger))
         driver.complete_record()
-        with _stop_on_signals(folder / STOP_FILE):
-            if not driver.done:
-                with cluster(options, folder / "logs" / "ray.log"):
-                    require_slots(sweep, options)
-                    _tune(driver, folder, places)
+        if not driver.done:
+            # Signals inside the cluster: Ray takes SIGTERM for itself while it starts.
+            with cluster(options, folder / "logs" / "ray.log"), _stop_on_signals(folder / STOP_FILE):
+                require_slots(sweep, options)
+                _tune(driver, folder, places)
         ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
         return SweepRun(ledger.counts(), driver.stopping, recorder.problems)
     finally:

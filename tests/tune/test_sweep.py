@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -88,7 +89,7 @@ def test_every_trial_is_in_the_record_with_what_the_ui_filters_by(shrunk: Shrunk
             >= {
                 "sweep": "quickstart",
                 "strategy": trial.cell.strategy,
-                "label_fraction": f"{trial.cell.label_fraction:g}",
+                "label_fraction": str(trial.cell.label_fraction),
                 "temporal_length": str(trial.cell.temporal_length),
                 "role": str(trial.role),
                 "seed": str(trial.config.seed),
@@ -182,9 +183,21 @@ def wait_for_checkpoint(home: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def wait_until_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=30)
-    assert not alive
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the Ray workers that train now; at least one must."""
+    found = [each for each in psutil.Process(process.pid).children(recursive=True) if _trains(each)]
+    assert found
+    return found
+
+
+def _trains(process: psutil.Process) -> bool:
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    return title.startswith("ray::") and not title.startswith(
+        ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnv")
+    )
 
 
 def same_results(trials: tuple[LedgerTrial, ...], expected: tuple[LedgerTrial, ...]) -> None:
@@ -199,10 +212,11 @@ def test_a_sweep_whose_driver_was_killed_ends_as_an_undisturbed_one(
 ) -> None:
     process = started(slow, tmp_path)
     wait_for_checkpoint(tmp_path, process)
-    helpers = psutil.Process(process.pid).children(recursive=True)
+    workers = workers_of(process)
     process.kill()
     process.communicate()
-    wait_until_gone(helpers)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "a trial outlives its driver"
     open_trials = [trial for trial in trials_of(slow, tmp_path) if trial.state is State.RUNNING]
     assert open_trials
     done = run("sweep", slow, "--home", tmp_path, "--cpus", 2)
@@ -239,36 +253,25 @@ def test_a_trial_whose_worker_dies_goes_on_from_its_checkpoint(
 ) -> None:
     process = started(slow, tmp_path)
     wait_for_checkpoint(tmp_path, process)
-    workers = [each for each in psutil.Process(process.pid).children(recursive=True) if _trains(each)]
-    assert workers
-    workers[0].kill()
+    workers_of(process)[0].kill()
     output, _ = process.communicate(timeout=150)
     assert process.returncode == 0, output
     assert "failed" not in output
     same_results(trials_of(slow, tmp_path), undisturbed)
 
 
-def _trains(process: psutil.Process) -> bool:
-    try:
-        title = " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-    return title.startswith("ray::") and "IDLE" not in title
-
-
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A data set with a truncated series among its training patches."""
+    """A data set with a label that does not exist in one of its training patches."""
     folder = tmp_path / "data"
     done = run("data", "sample", folder, "--patches", 10, "--patch-size", 16, "--dates", 6)
     assert done.returncode == 0, done.stderr
-    series = sorted((folder / "DATA_S2").iterdir())
     metadata = json.loads((folder / "metadata.geojson").read_text())
-    trained_on = {
-        each["properties"]["ID_PATCH"] for each in metadata["features"] if each["properties"]["Fold"] == 1
-    }
-    victim = next(path for path in series if int(path.stem.removeprefix("S2_")) in trained_on)
-    victim.write_bytes(victim.read_bytes()[:-100])
+    first_fold = [each["properties"] for each in metadata["features"] if each["properties"]["Fold"] == 1]
+    path = folder / "ANNOTATIONS" / f"TARGET_{first_fold[0]['ID_PATCH']}.npy"
+    target = np.load(path)
+    target[0, 3, 3] = 77
+    np.save(path, target)
     return folder
 
 
@@ -295,6 +298,6 @@ def test_a_trial_that_meets_a_broken_file_fails_alone(damaged: Path, tmp_path: P
         ("does_not", "search"): State.COMPLETE,
         ("does_not", "confirmation"): State.COMPLETE,
     }
-    assert "S2_" in ended["meets_it", "search"].message
+    assert "77" in ended["meets_it", "search"].message
     status = run("status", file, "--home", home)
-    assert "S2_" in status.stdout
+    assert "TARGET_" in status.stdout
