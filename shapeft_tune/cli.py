@@ -66,7 +66,7 @@ def sweep(
     weights: WeightsFolder = None,
     tracking_uri: TrackingUri = None,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to use: auto, HOST:6379 or ray://HOST:10001.")
+        str | None, typer.Option(help="Ray cluster that this machine is a node of: auto or HOST:6379.")
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPU slots, for a cluster of this machine.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs, for a cluster of this machine.")] = None,
@@ -92,7 +92,10 @@ def sweep(
         print(f"Stopped in good order: checkpoints are written. Go on with: {again}")
         raise typer.Exit(130)
     _report(declared, uri, places, console)
-    print(f"Look closer with: python -m shapeft_tune ui --home {home}")
+    served = tracking_uri and tracking_uri.startswith("http")
+    print(
+        f"Look closer {f'at {tracking_uri}' if served else f'with: python -m shapeft_tune ui --home {home}'}"
+    )
     if failed := sum(count.failed for count in run.counts):
         print(f"{failed} trials failed; see: python -m shapeft_tune status {file} --home {home}")
 
@@ -187,14 +190,14 @@ def train(
     def tell(progress: Progress) -> None:
         print(
             f"step {progress.step}/{progress.steps}  loss {progress.train_loss:.3f}  "
-            f"val mIoU {100 * progress.validation.miou:.1f}  {progress.seconds:.0f} s",
+            f"val mIoU {progress.validation.miou:.3f}  {progress.seconds:.0f} s",
             flush=True,
         )
 
     role = Role.CONFIRMATION if test else Role.SEARCH
     result = run_trial(config, places, folder, role=role, on_progress=tell, device=device)
-    scored = f", test mIoU {100 * result.test.miou:.1f}" if result.test else ""
-    print(f"val mIoU {100 * result.validation.miou:.1f} at step {result.best_step}{scored}")
+    scored = f", test mIoU {result.test.miou:.3f}" if result.test else ""
+    print(f"val mIoU {result.validation.miou:.3f} at step {result.best_step}{scored}")
     print(f"Stored in {folder}")
 
 
@@ -258,7 +261,8 @@ def data_check(
 
     from shapeft_tune.data.check import check_folder, described
 
-    with Progress(console=_console(stderr=True), transient=True) as bar:
+    console = _console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("patches")
         found = check_folder(folder, lambda done, total: bar.update(task, completed=done, total=total))
     if as_json:
@@ -269,8 +273,7 @@ def data_check(
         for name, words in described(found):
             print(f"{name:14} {words}")
     if found.faults:
-        listed = "\n".join(f"  {fault}" for fault in found.faults)
-        raise UserError(f"{folder}: {len(found.faults)} faults\n{listed}")
+        raise UserError("\n  ".join([f"{folder}: faults found: {len(found.faults)}", *found.faults]))
 
 
 @app.command()

@@ -48,6 +48,7 @@ def connect(tracking_uri: str, *, create: bool) -> MlflowClient:
             f"tracking store: expected http://HOST:PORT of an MLflow server or sqlite:////ABSOLUTE/FILE.db; "
             f"got {shown!r} - for any other kind of store, start `mlflow server` on it"
         )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
     from mlflow.tracking import MlflowClient
 
     with talking_to(tracking_uri), _quiet_migrations():

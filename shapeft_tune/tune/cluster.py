@@ -30,7 +30,7 @@ class ClusterOptions:
     """Which cluster a sweep runs on."""
 
     address: str | None = None
-    """Of a running cluster (``auto``, ``host:6379``, ``ray://host:10001``); None starts one here."""
+    """Of a running cluster (``auto`` or ``host:6379``) that this machine is a node of; None starts one."""
     cpus: int | None = None
     """CPU slots of a cluster started here; by default all cores."""
     gpus: int | None = None
@@ -59,7 +59,10 @@ def cluster(options: ClusterOptions, log: Path) -> Iterator[None]:
     try:
         ray.init(**how, log_to_driver=False, logging_level="error", configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+        raise UserError(
+            f"no Ray cluster at {address or 'this machine'}: {error}. This machine must be a node of the "
+            "cluster: ray start --address HOST:6379 --num-cpus 0"
+        ) from error
     _log_to(log)  # only now: Ray sets its own handlers while it starts
     try:
         yield

@@ -46,7 +46,7 @@ def cells_table(counts: Iterable[CellCounts]) -> Table:
             str(count.pruned or ""),
             str(count.failed or ""),
             f"{count.confirmations_done}/{count.confirmations_done + count.confirmations_todo}",
-            "" if count.best_miou is None else f"{100 * count.best_miou:.1f}",
+            "" if count.best_miou is None else f"{count.best_miou:.3f}",
             style="dim" if count.done else None,
         )
     return table
@@ -105,11 +105,11 @@ def described(event: Event, ledger: Ledger) -> str:
     trial = event.trial
     count = ledger.count(trial.cell.key)
     where = f"{trial.cell.key} {trial.role} {trial.fingerprint[:6]}"
-    best = "" if count.best_miou is None else f" (best of the cell {100 * count.best_miou:.1f})"
+    best = "" if count.best_miou is None else f" (best of the cell {count.best_miou:.3f})"
     match event.kind:
         case "complete" if event.miou is not None:
             split = "val" if trial.role == "search" else "test"
-            return f"{where} complete, {split} mIoU {100 * event.miou:.1f}{best}"
+            return f"{where} complete, {split} mIoU {event.miou:.3f}{best}"
         case "failed":
             return f"{where} failed: {short_reason(event.message)}"
         case kind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ class Driver:
     def done(self) -> bool:
         """Whether nothing runs and nothing is left to hand out."""
         return not self._running and (self.stopping or not self._has_work())
+
+    @property
+    def handed_out(self) -> Iterable[str]:
+        """Ray's names of the trials that have not ended, the oldest first."""
+        return self._running
 
     def next_order(self, ray_id: str) -> Order | None:
         """Hand out a trial: what a dead driver left, then from the cell with the fewest running."""

@@ -60,13 +60,14 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(self.STOP if stop else self.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Return a trial that waits. Looks at living trials only: the dead ones become thousands."""
-        waiting = (trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING")
-        return min(waiting, key=lambda trial: trial.trial_id, default=None)
+        """Return the trial that waits longest, looking at living ones only: the dead become thousands."""
+        living = tune_controller.get_live_trials()
+        waiting = {trial.trial_id: trial for trial in living if trial.status == "PENDING"}
+        return next((waiting[ray_id] for ray_id in self._driver.handed_out if ray_id in waiting), None)
 
 
 def section(result: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return one mapping of what a worker reported; Tune hands results over flat, as ``name/key``."""
+    """Return one part of what a worker reported; Tune hands results over flat, as ``name/key``."""
     return {
         key.removeprefix(f"{name}/"): value for key, value in result.items() if key.startswith(f"{name}/")
     }
