@@ -229,7 +229,7 @@ def evaluate(
 @data_app.command("sample")
 def data_sample(
     to: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; must not exist or be empty.")],
-    patches: Annotated[int, typer.Option(min=5, help="Patches, dealt to five folds.")] = 40,
+    patches: Annotated[int, typer.Option(min=5, help="Patches, dealt to five folds.")] = 60,
     patch_size: Annotated[int, typer.Option(help="Pixels along one side; a multiple of 8.")] = 32,
     dates: Annotated[int, typer.Option(min=1, help="Acquisitions in the season.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other fields and clouds.")] = 0,

@@ -14,7 +14,7 @@ class SampleDataset(Frozen):
     """A small generated data set in the PASTIS layout (see ``data/sample.py``)."""
 
     name: Literal["sample"] = "sample"
-    patches: int = Field(40, ge=5, le=10_000)
+    patches: int = Field(60, ge=5, le=10_000)
     """Patches in all, dealt evenly to the five folds."""
     patch_size: int = Field(32, ge=8, le=512, multiple_of=8)
     """Pixels along one side of a patch."""

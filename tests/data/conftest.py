@@ -19,7 +19,7 @@ from shapeft_tune.data.sample import generate_sample
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> PastisFolder:
-    """The sample that the quickstart uses: 40 patches of 32 pixels with 40 dates or a few more."""
+    """The sample that the quickstart uses: 60 patches of 32 pixels with 40 dates or a few more."""
     root = tmp_path_factory.mktemp("sample")
     generate_sample(SampleDataset(), root)
     return PastisFolder.open(root)
