@@ -133,20 +133,24 @@ def status(file: SweepFile, home: Home = HOME, as_json: Json = False) -> None:
     """Show where a sweep stands, also while it runs elsewhere."""
     from shapeft_tune.config import load_sweep
     from shapeft_tune.tune.display import cells_table
+    from shapeft_tune.tune.lock import driver_of
     from shapeft_tune.tune.standing import failures, look_at, status_json
 
     declared = load_sweep(file)
     places = _places(home)
-    counts = look_at(declared, places)
+    counts, driver = look_at(declared, places), driver_of(places.sweep_folder(declared.name))
     if as_json:
-        _print_json(status_json(declared.name, counts))
+        _print_json(status_json(declared.name, driver, counts))
         return
     console = _console()
     console.print(cells_table(counts))
     for line in failures(declared, places):
         console.print(line, style="red", markup=False, soft_wrap=True)
     todo = sum(count.trials_todo for count in counts)
-    print("done" if not todo else f"{todo} trials to do; run them with: python -m shapeft_tune sweep {file}")
+    if driver:
+        print(f"{todo} trials to do; at work: {driver}")
+    else:
+        print(f"{todo} trials to do; run them with: python -m shapeft_tune sweep {file}" if todo else "done")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from shapeft_tune.tracking import Recorder, SweepEnding
 from shapeft_tune.tune.cluster import ClusterOptions, cluster, require_slots
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger import CellCounts, Ledger
+from shapeft_tune.tune.lock import sole_driver
 from shapeft_tune.tune.preflight import check_sweep, require_writable
 from shapeft_tune.tune.trainable import STOP_FILE, Order, trial_function
 
@@ -65,8 +66,21 @@ def run_sweep(
     Raises:
         UserError: something is wrong that can be known before any trial starts.
     """
-    require_writable(places.home)
+    folder = places.sweep_folder(sweep.name)
+    require_writable(folder)
     digest = check_sweep(sweep, places)
+    with sole_driver(folder):
+        return _run_missing(sweep, places, digest, tracking_uri, options, on_event)
+
+
+def _run_missing(
+    sweep: SweepConfig,
+    places: Places,
+    digest: str,
+    tracking_uri: str,
+    options: ClusterOptions,
+    on_event: Callable[[Event, Ledger], None],
+) -> SweepRun:
     folder = places.sweep_folder(sweep.name)
     ledger = Ledger.open(folder, sweep, digest)
     (folder / STOP_FILE).unlink(missing_ok=True)

@@ -27,10 +27,11 @@ def failures(sweep: SweepConfig, places: Places) -> Iterator[str]:
             yield f"{trial.cell.key} {trial.role} failed: {short_reason(trial.message)} ({place})"
 
 
-def status_json(sweep: str, counts: Sequence[CellCounts]) -> dict[str, Any]:
-    """Return the counts by state for each cell, and whether all is done."""
+def status_json(sweep: str, driver: str | None, counts: Sequence[CellCounts]) -> dict[str, Any]:
+    """Return the counts by state for each cell, whether all is done, and who is at work on the rest."""
     return {
         "sweep": sweep,
+        "driver": driver,
         "done": all(count.done for count in counts),
         "cells": [
             _cell(count)
