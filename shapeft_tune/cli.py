@@ -54,8 +54,6 @@ def main() -> None:
         _fail(error, 2)
     except ShapeftError as error:
         _fail(error, 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from the last checkpoints", 130)
 
 
 @app.command()
@@ -96,8 +94,10 @@ def sweep(
     print(
         f"Look closer {f'at {tracking_uri}' if served else f'with: python -m shapeft_tune ui --home {home}'}"
     )
-    if failed := sum(count.failed for count in run.counts):
+    if failed := sum(count.failed + count.confirmations_failed for count in run.counts):
         print(f"{failed} trials failed; see: python -m shapeft_tune status {file} --home {home}")
+        if not any(count.complete for count in run.counts):
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -188,8 +188,10 @@ def train(
     config = load_trial(file)
     places = _places(home, data, weights)
     require_writable(places.home)
-    check_trials([config], places)
-    folder = places.single_trials / config.fingerprint()
+    digest = check_trials([config], places)
+    folder = (
+        places.single_trials / f"{config.fingerprint()}-on-{digest}"
+    )  # the same trial on other data is another
 
     def tell(progress: Progress) -> None:
         print(
@@ -199,7 +201,11 @@ def train(
         )
 
     role = Role.CONFIRMATION if test else Role.SEARCH
-    result = run_trial(config, places, folder, role=role, on_progress=tell, device=device)
+    try:
+        result = run_trial(config, places, folder, role=role, on_progress=tell, device=device)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        raise typer.Exit(130) from None
     scored = f", test mIoU {result.test.miou:.3f}" if result.test else ""
     print(f"val mIoU {result.validation.miou:.3f} at step {result.best_step}{scored}")
     print(f"Stored in {folder}")
@@ -242,13 +248,14 @@ def data_sample(
     from shapeft_tune.config.data import SampleDataset
     from shapeft_tune.config.loading import checked
     from shapeft_tune.data import generate_sample
+    from shapeft_tune.tune.preflight import require_writable
 
     settings = checked(
         SampleDataset, {"patches": patches, "patch_size": patch_size, "dates": dates, "seed": seed}, "options"
     )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to}: expected a new or empty folder; it holds something already")
-    to.mkdir(parents=True, exist_ok=True)
+    require_writable(to)
     generate_sample(settings, to)
     print(f"{patches} patches in {to}; look with: python -m shapeft_tune data check {to}")
 
@@ -357,5 +364,5 @@ def _print_json(content: Any) -> None:
 
 
 def _fail(message: object, code: int) -> None:
-    print(f"error: {message}" if code != 130 else message, file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(code)

@@ -79,12 +79,12 @@ def _disk(home: Path) -> Finding:
 
 
 def _record(tracking_uri: str) -> Finding:
-    from shapeft_tune.tracking.connection import connect
+    from shapeft_tune.tracking.connection import SQLITE, connect
 
     try:
         connect(tracking_uri, create=False)
     except UserError as error:
-        if tracking_uri.startswith("sqlite:///"):
+        if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).exists():
             return Finding("record", True, f"{tracking_uri}: made by the first sweep")
         return Finding("record", False, str(error))
     return Finding("record", True, tracking_uri)

@@ -10,6 +10,7 @@ ShapeftError
 │   └── TrackingError    the MLflow server or store cannot be used
 └── TrialError           one trial failed; the sweep goes on, `train` exits with 1
     ├── NonFiniteLoss    the loss became NaN or infinite
+    ├── ClosedTestFold   a search trial asked for the test folds
     └── Interrupted      it was asked to stop, and can go on from its checkpoint
 
 Anything else that escapes is a fault of this project.
@@ -88,6 +89,10 @@ class TrialError(ShapeftError):
 
 class NonFiniteLoss(TrialError):
     """The training loss became NaN or infinite."""
+
+
+class ClosedTestFold(TrialError):
+    """A search trial asked for the test folds, which would leak into the choice of hyperparameters."""
 
 
 class Interrupted(TrialError):

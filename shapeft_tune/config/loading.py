@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.config.yaml_file import YamlFile, read_yaml
 from shapeft_tune.errors import ConfigError, Problem
 
 MOST_CORNERS = 256
-"""Corner combinations tried per cell; where there are more, each corner alone, both extremes, and a draw."""
+"""Combinations of extremes tried per cell; where there are more, a draw of this many."""
 
 Path_ = tuple[str | int, ...]
 Found = tuple[Path_, Problem]
@@ -42,7 +44,8 @@ def load_sweep(path: Path) -> SweepConfig:
     file = read_yaml(path)
     sweep = checked(SweepConfig, file.content, file.source, file)
     found = [
-        *_set_by_settings(sweep, file),
+        *_set_by_settings(sweep),
+        *_not_to_be_searched(sweep),
         *(found for cell in sweep.cells for found in _cell_problems(cell, file)),
     ]
     if found:
@@ -78,7 +81,29 @@ def problems_of(error: ValidationError, given: Any) -> list[Found]:
     return found
 
 
-def _set_by_settings(sweep: SweepConfig, file: YamlFile) -> Iterator[Found]:
+NOT_SEARCHED = (
+    "seed",
+    "validation",
+    "data.dataset",
+    "data.folds",
+    "data.label_fraction",
+    "data.temporal_length",
+)
+"""What a cell's trials must share, or they could not be compared; a seed is what confirmations vary."""
+
+
+def _not_to_be_searched(sweep: SweepConfig) -> Iterator[Found]:
+    searches: list[tuple[Path_, Mapping[str, Any]]] = [(("search",), sweep.search)]
+    searches += [(("strategies", name, "search"), each.search) for name, each in sweep.strategies.items()]
+    for place, ranges in searches:
+        for path in ranges:
+            for kept in NOT_SEARCHED:
+                if f"{path}.".startswith(f"{kept}.") or f"{kept}.".startswith(f"{path}."):
+                    yield (*place, path), Problem("", "a field that trials of a cell may differ in", path)
+                    break
+
+
+def _set_by_settings(sweep: SweepConfig) -> Iterator[Found]:
     places: list[tuple[Path_, Mapping[str, Any]]] = [(("base",), sweep.base)]
     places += [
         (("strategies", name, "config"), strategy.config) for name, strategy in sweep.strategies.items()
@@ -93,7 +118,12 @@ def _set_by_settings(sweep: SweepConfig, file: YamlFile) -> Iterator[Found]:
                 )
 
 
-def _cell_problems(cell: Cell, file: YamlFile) -> Iterator[Found]:
+def _cell_problems(cell: Cell, file: YamlFile) -> list[Found]:
+    found = list(_broken_rules(cell, file))
+    return found or list(_same_options(cell, file))
+
+
+def _broken_rules(cell: Cell, file: YamlFile) -> Iterator[Found]:
     for values in corner_values(cell):
         try:
             cell.trial(values)
@@ -105,24 +135,35 @@ def _cell_problems(cell: Cell, file: YamlFile) -> Iterator[Found]:
 
 
 def corner_values(cell: Cell) -> Iterator[dict[str, Any]]:
-    """Yield the combinations of extreme values that the rules are tried on; the plain template first."""
+    """Yield the values that rules are tried on: every probe of each range, and combinations of extremes."""
     names = [name for name, range_ in cell.ranges.items() if range_.count > 1]
+    first = {name: cell.ranges[name].corners[0] for name in names}
+    yield first
+    yield from (first | {name: probe} for name in names for probe in cell.ranges[name].probes[1:])
     corners = [cell.ranges[name].corners for name in names]
-    first = [options[0] for options in corners]
-    total = 1
-    for options in corners:
-        total *= len(options)
-    if total <= MOST_CORNERS:
-        combinations: Iterator[Any] = itertools.product(*corners)
-    else:
-        alone = (
-            [*first[:i], option, *first[i + 1 :]] for i, options in enumerate(corners) for option in options
-        )
+    combinations: Iterator[tuple[Any, ...]] = itertools.product(*corners)
+    if math.prod(map(len, corners)) > MOST_CORNERS:
         draw = random.Random(0)
-        drawn = ([draw.choice(options) for options in corners] for _ in range(MOST_CORNERS))
-        combinations = itertools.chain(alone, [[options[-1] for options in corners]], drawn)
-    for combination in combinations:
-        yield dict(zip(names, combination, strict=True))
+        drawn = (tuple(draw.choice(options) for options in corners) for _ in range(MOST_CORNERS))
+        combinations = itertools.chain([tuple(options[-1] for options in corners)], drawn)
+    yield from (dict(zip(names, combination, strict=True)) for combination in combinations)
+
+
+def _same_options(cell: Cell, file: YamlFile) -> Iterator[Found]:
+    """Yield the choices with two options that amount to the same trial, written differently."""
+    for name, range_ in cell.ranges.items():
+        if isinstance(range_, Choice):
+            drafts = [cell.trial(_first_corners(cell) | {name: option}) for option in range_.options]
+            if len({draft.fingerprint() for draft in drafts}) < len(drafts):
+                place = _range_in_file(cell, file, lambda searched, name=name: searched == name)  # type: ignore[misc]
+                yield (
+                    place or ("search", name),
+                    Problem("", "options that differ", _short(list(range_.options))),
+                )
+
+
+def _first_corners(cell: Cell) -> dict[str, Any]:
+    return {name: range_.corners[0] for name, range_ in cell.ranges.items()}
 
 
 def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:

@@ -10,6 +10,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from shapeft_tune.config.base import Frozen, Violation
 
+GOLDEN = 0.6180339887
+"""Where between its bounds a continuous range is probed: at no round number."""
+MOST_PROBES = 64
+"""Whole numbers of a range that are all tried; of a longer one, the bounds alone."""
+
 
 class Uniform(Frozen):
     """Any number between two bounds."""
@@ -24,6 +29,12 @@ class Uniform(Frozen):
     def corners(self) -> tuple[Any, ...]:
         """The values at which rules between fields are tried."""
         return self.bounds
+
+    @property
+    def probes(self) -> tuple[Any, ...]:
+        """Values that each must make a valid trial by themselves."""
+        low, high = self.bounds
+        return (low, low + GOLDEN * (high - low), high)
 
     @property
     def count(self) -> float:
@@ -46,6 +57,12 @@ class LogUniform(Frozen):
     def corners(self) -> tuple[Any, ...]:
         """The values at which rules between fields are tried."""
         return self.bounds
+
+    @property
+    def probes(self) -> tuple[Any, ...]:
+        """Values that each must make a valid trial by themselves."""
+        low, high = self.bounds
+        return (low, low * (high / low) ** GOLDEN, high)
 
     @property
     def count(self) -> float:
@@ -71,6 +88,12 @@ class IntRange(Frozen):
         return self.bounds
 
     @property
+    def probes(self) -> tuple[Any, ...]:
+        """Values that each must make a valid trial by themselves."""
+        values = range(self.bounds[0], self.bounds[1] + 1, self.step)
+        return tuple(values) if len(values) <= MOST_PROBES else self.bounds
+
+    @property
     def count(self) -> float:
         """How many different values there are."""
         return (self.bounds[1] - self.bounds[0]) // self.step + 1
@@ -92,6 +115,11 @@ class Choice(Frozen):
         return self.options
 
     @property
+    def probes(self) -> tuple[Any, ...]:
+        """Values that each must make a valid trial by themselves."""
+        return self.options
+
+    @property
     def count(self) -> float:
         """How many different values there are."""
         return len(self.options)
@@ -104,6 +132,11 @@ class Fixed(Frozen):
 
     @property
     def corners(self) -> tuple[Any, ...]:
+        """The only value."""
+        return (self.value,)
+
+    @property
+    def probes(self) -> tuple[Any, ...]:
         """The only value."""
         return (self.value,)
 

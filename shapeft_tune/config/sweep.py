@@ -39,15 +39,13 @@ class Resources(Frozen):
 
     cpu: float = Field(1.0, gt=0)
     """CPU cores; may be a fraction."""
-    gpu: float = Field(0.0, ge=0)
-    """GPUs; a fraction lets several trials share one."""
+    gpu: float = Field(0.0, ge=0, le=1)
+    """Share of a GPU: 0.25 lets four trials share one; a trial computes on one at most."""
 
     def rules(self) -> Iterator[Violation]:
-        """Ray gives fractions of one GPU or whole ones, and CPUs likewise."""
-        for name in ("cpu", "gpu"):
-            value = getattr(self, name)
-            if value > 1 and value != int(value):
-                yield Violation(name, "a fraction below 1 or a whole number", str(value))
+        """Ray gives fractions of one CPU or whole ones."""
+        if self.cpu > 1 and self.cpu != int(self.cpu):
+            yield Violation("cpu", "a fraction below 1 or a whole number", str(self.cpu))
 
 
 class Strategy(Frozen):
@@ -121,6 +119,10 @@ class Search(Frozen):
     """Seed of the samplers; trials have their own in ``base.seed``."""
 
 
+OWN_FOLDERS = ("artifacts", "mlflow.db", "samples", "single", "weights")
+"""What the home holds beside the sweeps' folders."""
+
+
 class SweepConfig(Frozen):
     """One sweep file."""
 
@@ -137,6 +139,11 @@ class SweepConfig(Frozen):
     budget: Budget = Budget()
     optimisation: Search = Search()
     resources: Resources = Resources()
+
+    def rules(self) -> Iterator[Violation]:
+        """The sweep's folder is not one of the home's own."""
+        if self.name in OWN_FOLDERS:
+            yield Violation("name", f"none of the home's own folders {list(OWN_FOLDERS)}", self.name)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -39,7 +39,10 @@ def read_yaml(path: Path) -> YamlFile:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(source, [Problem("file", "a readable YAML file", str(error))]) from error
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # a character that no YAML may hold
+        raise ConfigError(source, [Problem("file", "valid YAML", str(error).splitlines()[0])]) from error
     try:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -49,6 +52,8 @@ def read_yaml(path: Path) -> YamlFile:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError(source, [Problem("file", "valid YAML", error.problem or "", line=line)]) from error
+    except (TypeError, RecursionError) as error:  # a mapping as a key; an anchor inside itself
+        raise ConfigError(source, [Problem("file", "plain keys and values", str(error))]) from error
     finally:
         loader.dispose()
 

@@ -17,11 +17,7 @@ from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data.labels import labelled_patches, shuffled
 from shapeft_tune.data.pastis import PastisFolder, Patch
 from shapeft_tune.data.temporal import even_frames
-from shapeft_tune.errors import DataError, Problem, TrialError
-
-
-class ClosedTestFold(TrialError):
-    """A search trial asked for the test fold: a fault of the program, never of the user."""
+from shapeft_tune.errors import ClosedTestFold, DataError, Problem
 
 
 @dataclass(frozen=True)

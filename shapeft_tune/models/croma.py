@@ -52,6 +52,14 @@ class CromaOpticalEncoder(Encoder):
         self.linear_input = nn.Linear(len(BANDS) * PATCH**2, width)
         self.transformer = Transformer(width, depth, heads)
 
+    @staticmethod
+    def scaled(standardised: Tensor) -> Tensor:
+        """Map two deviations around the mean to 0 to 1 and cut off the rest, as CROMA's README prescribes.
+
+        Clouds are far beyond that: without the cut they would be inputs that pretraining never saw.
+        """
+        return ((standardised + 2) / 4).clamp(0, 1)
+
     def forward_features(self, images_NCHW: Tensor) -> list[Tensor]:
         """Return the maps [N, width, H / 8, W / 8] after each of the feature layers.
 

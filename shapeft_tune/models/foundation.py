@@ -36,6 +36,11 @@ class Encoder(nn.Module, ABC):
     width: int
     """Channels of every map."""
 
+    @staticmethod
+    @abstractmethod
+    def scaled(standardised: Tensor) -> Tensor:
+        """Return bands of mean 0 and deviation 1 as the encoder was pretrained on them."""
+
     @abstractmethod
     def forward_features(self, images_NCHW: Tensor) -> list[Tensor]:
         """Return the maps [N, width, H / patch, W / patch], shallowest first."""
@@ -70,7 +75,7 @@ class FoundationSegmenter(Segmenter):
 
     @property
     def encoder_is_frozen(self) -> bool:
-        """Whether the encoder keeps its weights, so that its features can be computed once for all steps."""
+        """Whether the encoder keeps its weights, so that no gradient is needed in it."""
         return isinstance(self.tuning, FrozenTuning)
 
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
@@ -83,7 +88,8 @@ class FoundationSegmenter(Segmenter):
         """Return the encoder's maps [B, T, C, h, w] of every date, zero where a date is padding."""
         folding = FrameFolding(valid_BT)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_is_frozen):
-            maps_NChw = self.encoder.forward_features(self.bands(folding.fold(images_BTCHW)))
+            frames_NCHW = self.encoder.scaled(self.bands(folding.fold(images_BTCHW)))
+            maps_NChw = self.encoder.forward_features(frames_NCHW)
         return [folding.unfold(map_NChw) for map_NChw in maps_NChw]
 
     def decode(

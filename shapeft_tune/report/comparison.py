@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
@@ -101,10 +103,12 @@ def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
     Raises:
         TrackingError: the trials were scored by different conventions.
     """
-    runs_by_cell: dict[tuple[str, float, int], list[Run]] = {_place(cell): [] for cell in sweep.cells}
+    cells_by_place = {_place(cell): cell for cell in sweep.cells}
+    runs_by_cell: dict[tuple[str, float, int], list[Run]] = {place: [] for place in cells_by_place}
     for run in runs:
-        if _place(run.facts) in runs_by_cell:
-            runs_by_cell[_place(run.facts)].append(run)
+        cell = cells_by_place.get(_place(run.facts))
+        if cell and _is_trial_of(cell, run):
+            runs_by_cell[_place(cell)].append(run)
     cells = tuple(
         _summary(cell, runs_by_cell[_place(cell)], sweep.budget.confirmation_seeds) for cell in sweep.cells
     )
@@ -127,6 +131,14 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 def _place(thing: Any) -> tuple[str, float, int]:
     return thing.strategy, thing.label_fraction, thing.temporal_length
+
+
+def _is_trial_of(cell: Cell, run: Run) -> bool:
+    """Whether the file would make this very trial; an older sweep of the same name may have meant another."""
+    try:
+        return cell.trial(run.facts.sampled, run.facts.seed).fingerprint() == run.facts.fingerprint
+    except ValidationError:
+        return False
 
 
 def _one_metric(sweep: str, runs: Sequence[Run]) -> tuple[str, int] | None:

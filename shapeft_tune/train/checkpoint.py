@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -23,8 +24,6 @@ class Checkpoint:
     """Optimiser steps done."""
     seconds: float
     """Time spent so far, over all the pieces of the trial."""
-    best_step: int
-    best_miou: float
     model: Mapping[str, torch.Tensor]
     """Without the frozen parameters: those come from the weights or the seed again."""
     optimiser: Mapping[str, Any]
@@ -48,11 +47,24 @@ class Checkpoint:
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
-    """Write beside ``path``, flush to the disk, then rename over it."""
+    """Write tensors and plain values; see :func:`replacing`."""
+    with replacing(path) as file:
+        torch.save(dict(content), file)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write bytes; see :func:`replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file beside ``path`` that is flushed to the disk and renamed over it when all went well."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
-            torch.save(dict(content), file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

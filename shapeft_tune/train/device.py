@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import torch
 
+from shapeft_tune.errors import UserError
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -27,8 +29,16 @@ class Compute:
 
 
 def choose_compute(precision: Literal["auto", "bf16", "fp32"], device: str | None = None) -> Compute:
-    """Take the GPU where there is one, else the CPU; ``auto`` means bf16 where it is computed natively."""
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Take the GPU where there is one, else the CPU; ``auto`` means bf16 where it is computed natively.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device}: expected cpu, cuda or cuda:N of this machine; {error}") from error
     return Compute(chosen, bf16=precision == "bf16" or (precision == "auto" and _has_bf16(chosen)))
 
 

@@ -18,6 +18,7 @@ from shapeft_tune.data import Batch, prefetched, training_batches
 from shapeft_tune.errors import Interrupted, NonFiniteLoss
 from shapeft_tune.train.checkpoint import (
     Checkpoint,
+    load_tensors,
     random_state,
     restore,
     save_atomically,
@@ -148,6 +149,7 @@ def _save_best(setup: Setup, folder: Path, position: Position, evaluation: Evalu
         "fingerprint": setup.config.fingerprint(),
         "config": setup.config.canonical(),
         "step": position.best_step,
+        "miou": position.best_miou,
         "model": trained_state(setup.model),
         "patch_ids": list(evaluation.patch_ids),
         "counts_NKK": torch.from_numpy(evaluation.counts_NKK),
@@ -161,8 +163,6 @@ def _save(setup: Setup, folder: Path, position: Position) -> None:
         fingerprint=setup.config.fingerprint(),
         step=position.step,
         seconds=position.seconds,
-        best_step=position.best_step,
-        best_miou=position.best_miou,
         model=trained_state(setup.model),
         optimiser=setup.optimiser.state_dict(),
         random=random_state(),
@@ -176,7 +176,11 @@ def _resumed(setup: Setup, folder: Path) -> Position:
     restore(setup.model, checkpoint.model)
     setup.optimiser.load_state_dict(dict(checkpoint.optimiser))
     set_random_state(checkpoint.random)
-    return Position(checkpoint.step, checkpoint.seconds, checkpoint.best_step, checkpoint.best_miou)
+    position = Position(checkpoint.step, checkpoint.seconds)
+    if (folder / BEST).exists():  # what is best is said by the file that holds it, and nowhere else
+        best = load_tensors(folder / BEST)
+        position = replace(position, best_step=best["step"], best_miou=best["miou"])
+    return position
 
 
 def _next_multiple(step: int, of: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 
 from shapeft_tune.config.protocol import METRIC, Role
 from shapeft_tune.data import CLASS_NAMES
+from shapeft_tune.errors import TrialError
+from shapeft_tune.train.checkpoint import write_atomically
 from shapeft_tune.train.evaluate import Evaluation
 from shapeft_tune.train.metrics import Scores
 
@@ -85,18 +86,22 @@ class TrialResult:
 
     def save(self, folder: Path) -> None:
         """Write atomically; the file's presence means that the trial is done."""
-        draft = folder / f".{RESULT_FILE}.{os.getpid()}"
-        draft.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        draft.replace(folder / RESULT_FILE)
+        write_atomically(folder / RESULT_FILE, json.dumps(asdict(self), indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> TrialResult | None:
-        """Read the result of a trial that is done; None for any other."""
+        """Read the result of a trial that is done; None for any other.
+
+        Raises:
+            TrialError: the file is damaged.
+        """
         try:
             content = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+            return cls(**{name: _restored(name, value) for name, value in content.items()})
         except FileNotFoundError:
             return None
-        return cls(**{name: _restored(name, value) for name, value in content.items()})
+        except (ValueError, TypeError) as error:
+            raise TrialError(f"{folder / RESULT_FILE}: damaged ({error}); remove it to run again") from error
 
 
 def _restored(name: str, value: Any) -> Any:

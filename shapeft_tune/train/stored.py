@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from shapeft_tune.errors import UserError
@@ -20,8 +21,9 @@ def find_trial(name: str, home: Path) -> Path:
     """
     if (Path(name) / CONFIG_FILE).is_file():
         return Path(name)
-    places = (f"*/trials/*/{name}*/{CONFIG_FILE}", f"single/{name}*/{CONFIG_FILE}")
-    found = sorted(path.parent for place in places for path in home.glob(place))
+    start = glob.escape(name)
+    places = (f"*/trials/*/{start}*/{CONFIG_FILE}", f"single/{start}*/{CONFIG_FILE}")
+    found = [] if "/" in name else sorted(path.parent for place in places for path in home.glob(place))
     if len(found) == 1:
         return found[0]
     listed = "".join(f"\n  {path}" for path in found[:10])

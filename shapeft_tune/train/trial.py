@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.errors import UserError
-from shapeft_tune.train.checkpoint import load_tensors, restore
+from shapeft_tune.train.checkpoint import load_tensors, restore, write_atomically
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
-from shapeft_tune.train.loop import BEST, LAST, Position, train
+from shapeft_tune.train.loop import BEST, LAST, train
 from shapeft_tune.train.results import Progress, TrialResult, save_confusions
 from shapeft_tune.train.setup import Setup, set_up
 
@@ -51,13 +50,16 @@ def run_trial(
         NonFiniteLoss: the loss is NaN or infinite.
         Interrupted: ``should_stop`` said so.
     """
-    if done := TrialResult.load(folder):
+    done = TrialResult.load(folder)
+    if done and (done.test or role is Role.SEARCH):
         return done
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_config(config, folder)
+    write_atomically(folder / CONFIG_FILE, json.dumps(config.canonical(), indent=1).encode())
     setup = set_up(config, places, role, device)
+    if done:  # trained as a search trial, to be scored on the test folds now
+        return _concluded(setup, folder, role, done.seconds)
     position = train(setup, folder, on_progress, should_stop)
-    return _concluded(setup, folder, role, position)
+    return _concluded(setup, folder, role, position.seconds)
 
 
 def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None = None) -> Evaluation:
@@ -73,7 +75,10 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
         UserError: no trial there, the test folds of a search trial, or data or weights do not serve.
     """
     if not (folder / BEST).exists():
-        raise UserError(f"{folder}: expected a trial with {CONFIG_FILE} and {BEST}; there is none")
+        raise UserError(
+            f"{folder}: expected a trial with {CONFIG_FILE} and {BEST}; there is none "
+            "(a sweep keeps the weights of confirmations and of each cell's best search trial)"
+        )
     result = TrialResult.load(folder)
     role = result.role if result else Role.SEARCH
     if fold == "test" and role is Role.SEARCH:
@@ -87,13 +92,7 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
     return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)
 
 
-def _keep_config(config: TrialConfig, folder: Path) -> None:
-    draft = folder / f".{CONFIG_FILE}.{os.getpid()}"
-    draft.write_text(json.dumps(config.canonical(), indent=1), encoding="utf-8")
-    draft.replace(folder / CONFIG_FILE)
-
-
-def _concluded(setup: Setup, folder: Path, role: Role, position: Position) -> TrialResult:
+def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialResult:
     best = load_tensors(folder / BEST)
     validation = Evaluation(tuple(best["patch_ids"]), np.asarray(best["counts_NKK"]), best["loss"])
     test = None
@@ -106,12 +105,12 @@ def _concluded(setup: Setup, folder: Path, role: Role, position: Position) -> Tr
         role=role,
         config=setup.config.canonical(),
         steps=setup.steps,
-        best_step=position.best_step,
+        best_step=best["step"],
         validation=validation.scores,
         test=test.scores if test else None,
         labelled_patches=tuple(patch.id for patch in setup.splits.train.patches),
         trainable_parameters=setup.model.trainable_parameters,
-        seconds=position.seconds,
+        seconds=seconds,
         device=str(setup.compute.device),
         precision=setup.compute.precision,
     )

@@ -14,8 +14,10 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from pydantic import ValidationError
 
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import (
     Cell,
     Median,
@@ -205,17 +207,22 @@ class CellLedger:
             study.enqueue_trial(default, skip_if_exists=True)
         for _ in range(MOST_REPEATS):
             study.sampler = self._sampler(len(study.get_trials(deepcopy=False)))
-            asked = self._ask(study)
-            if asked.fingerprint not in known:
-                return asked
-            self._void(self._frozen(asked))
+            asked = study.ask(self._space.distributions)
+            trial = self._valid(self._storage.get_trial(asked._trial_id))
+            if trial and trial.fingerprint not in known:
+                self._attached[asked._trial_id] = asked
+                return trial
+            self._void(self._storage.get_trial(asked._trial_id))
         study.enqueue_trial(next(self._untried(known)))  # only a small finite space repeats itself so often
-        return self._ask(study)
-
-    def _ask(self, study: Study) -> LedgerTrial:
         asked = study.ask(self._space.distributions)
-        self._attached[asked._trial_id] = asked
         return self._read(Role.SEARCH, self._storage.get_trial(asked._trial_id))
+
+    def _valid(self, frozen: FrozenTrial) -> LedgerTrial | None:
+        """Return the trial, or None where two values between the corners contradict each other."""
+        try:
+            return self._read(Role.SEARCH, frozen)
+        except ValidationError:
+            return None
 
     def _untried(self, known: set[str]) -> Iterator[dict[str, Any]]:
         for parameters in self._space.combinations():
@@ -298,8 +305,9 @@ class CellLedger:
             if not any(path == name or path.startswith(f"{name}.") for name in searched)
         }
         choices = {
-            f"search {path}": list(distribution.choices) if hasattr(distribution, "choices") else "range"
-            for path, distribution in self._space.distributions.items()
+            f"search {path}": list(range_.options) if isinstance(range_, Choice) else type(range_).__name__
+            for path, range_ in self.cell.ranges.items()
+            if range_.count > 1
         }
         return fixed | choices
 

@@ -44,8 +44,8 @@ def cells_table(counts: Iterable[CellCounts]) -> Table:
             f"{ended}/{count.cell.trials}",
             str(count.running or ""),
             str(count.pruned or ""),
-            str(count.failed or ""),
-            f"{count.confirmations_done}/{count.confirmations_done + count.confirmations_todo}",
+            str(count.failed + count.confirmations_failed or ""),
+            f"{count.confirmations_done}/{count.confirmations_wanted}",
             "" if count.best_miou is None else f"{count.best_miou:.3f}",
             style="dim" if count.done else None,
         )

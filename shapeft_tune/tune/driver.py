@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapeft_tune.errors import TrialError
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
 from shapeft_tune.tune.cell_ledger import LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger
@@ -16,6 +17,7 @@ from shapeft_tune.tune.trainable import INTERRUPTED, STOP_FILE, Order, Outcome, 
 logger = logging.getLogger(__name__)
 
 ARTIFACTS = ("result.json", "confusion.npz")
+CHECKPOINTS = ("last.pt", "best.pt")
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,13 @@ class Driver:
 
     # Told by Ray
 
-    def progressed(self, ray_id: str, step: int, metrics: Mapping[str, float]) -> bool:
-        """Note a validation and return whether the trial should stop."""
+    def progressed(self, ray_id: str, step: int, steps: int, metrics: Mapping[str, float]) -> bool:
+        """Note a validation after ``step`` of ``steps`` and return whether the trial should stop."""
         trial = self._running[ray_id]
         self._recorder.trial_progress(self._facts(trial), step, metrics)
-        self._on_event(Event("validated", trial, step, metrics["val/miou"]))
         stop = self._ledger.cells[trial.cell.key].report(trial, step, metrics["val/miou"])
+        self._tell(Event("validated", trial, step, metrics["val/miou"]))
+        stop = stop and step < steps  # at its last validation a trial is paid for
         if stop:
             self._pruned.add(ray_id)
         return stop
@@ -101,12 +104,13 @@ class Driver:
         trial = self._running.pop(ray_id)
         outcome = Outcome(**told) if told else self._silent_end(ray_id)
         if outcome.state == INTERRUPTED:
-            self._on_event(Event(INTERRUPTED, trial, message=outcome.message))
+            self._tell(Event(INTERRUPTED, trial, message=outcome.message))
             return
         state = State(outcome.state)
         self._ledger.cells[trial.cell.key].end(trial, state, outcome.score, outcome.message)
         self._recorder.trial_ended(self._facts(trial), self._end(trial, state, outcome.message))
-        self._on_event(Event(outcome.state, trial, miou=outcome.score, message=outcome.message))
+        self._remove_checkpoints(trial)
+        self._tell(Event(outcome.state, trial, miou=outcome.score, message=outcome.message))
 
     def complete_record(self) -> None:
         """Tell the record of trials whose end it missed, because a driver died between ledger and record."""
@@ -117,18 +121,34 @@ class Driver:
 
     # Inner workings
 
+    def _tell(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except (Exception, SystemExit):  # a closed terminal must not end the trials
+            logger.exception("cannot show %s", event.kind)
+
+    def _remove_checkpoints(self, trial: LedgerTrial) -> None:
+        """Keep the weights of confirmations and of the cell's best search trial; of others, the results."""
+        best = self._ledger.cells[trial.cell.key].best()
+        kept = {best.fingerprint} if best else set()
+        for other in self._ledger.cells[trial.cell.key].search_trials():
+            if other.state is not State.RUNNING and other.fingerprint not in kept:
+                folder = trial_folder(self._folder, other.cell.strategy, other.fingerprint)
+                for name in CHECKPOINTS:
+                    (folder / name).unlink(missing_ok=True)
+
     def _has_work(self) -> bool:
         return bool(self._left_over) or any(cell.has_work() for cell in self._ledger.cells.values())
 
     def _next_trial(self) -> LedgerTrial | None:
         if self._left_over:
             left_over = self._left_over.pop(0)
-            self._on_event(Event("continued", left_over))
+            self._tell(Event("continued", left_over))
             return left_over
         busy = [trial.cell.key for trial in self._running.values()]
         for key in sorted(self._ledger.cells, key=busy.count):  # stable: cheap cells come first
             if trial := self._ledger.cells[key].next():
-                self._on_event(Event("started", trial))
+                self._tell(Event("started", trial))
                 return trial
         return None
 
@@ -156,6 +176,10 @@ class Driver:
         from shapeft_tune.train import TrialResult  # torch: not needed to look at a ledger
 
         folder = trial_folder(self._folder, trial.cell.strategy, trial.fingerprint)
-        result = TrialResult.load(folder)
+        try:
+            result = TrialResult.load(folder)
+        except TrialError:
+            logger.exception("no scores for the record")
+            result = None
         files = {name: folder / name for name in ARTIFACTS if (folder / name).exists()}
         return TrialEnd(Ending(state), result.metrics() if result else {}, message, files)

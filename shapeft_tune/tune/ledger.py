@@ -8,6 +8,7 @@ and goes on from its checkpoint.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,14 +39,20 @@ class CellCounts:
     search_todo: int
     confirmations_done: int
     """Of the configuration that is the best now."""
+    confirmations_failed: int
     confirmations_todo: int
     best_miou: float | None
     """Best validation mIoU of the complete search trials."""
 
     @property
+    def confirmations_wanted(self) -> int:
+        """How many there will be, or would be if none had failed."""
+        return self.confirmations_done + self.confirmations_failed + self.confirmations_todo
+
+    @property
     def trials_done(self) -> int:
         """Trials that have ended, however they did."""
-        return self.complete + self.pruned + self.failed + self.confirmations_done
+        return self.complete + self.pruned + self.failed + self.confirmations_done + self.confirmations_failed
 
     @property
     def trials_todo(self) -> int:
@@ -73,6 +80,7 @@ class Ledger:
             LedgerError: the file means something else by a cell than the ledger does.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(folder / LEDGER_FILE)
         ledger = cls(sweep, _storage(folder / LEDGER_FILE))
         ledger._require_same_meaning({"data": data_digest, "metric": f"{METRIC.name} v{METRIC.version}"})
         for cell in ledger.cells.values():
@@ -107,6 +115,15 @@ class Ledger:
             )
 
 
+def _cut_torn_line(path: Path) -> None:
+    """Cut off half a line that a full disk or a power cut left at the end; the next would be glued to it."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
 def _storage(path: Path) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
@@ -122,7 +139,8 @@ def _counts(cell: CellLedger) -> CellCounts:
         pruned=by_state[State.PRUNED],
         failed=by_state[State.FAILED],
         search_todo=cell.search_todo(),
-        confirmations_done=sum(trial.state is not State.RUNNING for trial in cell.current_confirmations()),
+        confirmations_done=sum(trial.state is State.COMPLETE for trial in cell.current_confirmations()),
+        confirmations_failed=sum(trial.state is State.FAILED for trial in cell.current_confirmations()),
         confirmations_todo=cell.confirmations_to_come(),
         best_miou=best.score if best else None,
     )

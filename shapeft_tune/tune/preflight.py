@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shapeft_tune.config.model import ModelConfig
 from shapeft_tune.config.places import Places
+from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import NUM_CLASSES, open_dataset, problems_with
@@ -22,7 +23,7 @@ def check_sweep(sweep: SweepConfig, places: Places) -> str:
         DataError: with everything that the data set lacks.
         WeightsError: a checkpoint is missing or does not fit.
     """
-    return check_trials([_typical(cell) for cell in _first_of_each_kind(sweep)], places)
+    return check_trials([trial for cell in _first_of_each_kind(sweep) for trial in _variants(cell)], places)
 
 
 def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
@@ -30,7 +31,7 @@ def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
     digests: dict[str, None] = {}
     problems: dict[Problem, None] = {}
     models: dict[str, ModelConfig] = {}
-    for trial in trials:
+    for trial in {(trial.data, trial.model): trial for trial in trials}.values():
         folder = open_dataset(trial.data.dataset, data=places.data, home=places.home)
         digests[folder.digest()] = None
         problems |= dict.fromkeys(problems_with(trial, folder))
@@ -44,21 +45,21 @@ def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
     return "+".join(sorted(digests))
 
 
-def require_writable(home: Path) -> None:
-    """Create the home where it is missing.
+def require_writable(folder: Path) -> None:
+    """Create a folder where it is missing.
 
     Raises:
         HomeError: it cannot be written to.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe = home / f".probe.{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise HomeError(
-            f"--home {home}: expected a folder that can be written to; {error.strerror or error}. "
-            "Choose another with --home"
+            f"{folder}: expected a folder that can be written to; {error.strerror or error}. "
+            "Choose another, as with --home"
         ) from error
 
 
@@ -70,5 +71,10 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
     return list(kinds.values())
 
 
-def _typical(cell: Cell) -> TrialConfig:
-    return cell.trial({path: range_.corners[0] for path, range_ in cell.ranges.items()})
+def _variants(cell: Cell) -> Iterator[TrialConfig]:
+    """Yield a trial with every option of every choice: data, model and weights may depend on it."""
+    first = {path: range_.corners[0] for path, range_ in cell.ranges.items()}
+    yield cell.trial(first)
+    for path, range_ in cell.ranges.items():
+        if isinstance(range_, Choice):
+            yield from (cell.trial(first | {path: option}) for option in range_.options[1:])

@@ -68,8 +68,8 @@ def run_sweep(
     """
     folder = places.sweep_folder(sweep.name)
     require_writable(folder)
-    digest = check_sweep(sweep, places)
     with sole_driver(folder):
+        digest = check_sweep(sweep, places)
         return _run_missing(sweep, places, digest, tracking_uri, options, on_event)
 
 
@@ -95,9 +95,9 @@ def _run_missing(
                 require_slots(sweep, options)
                 _tune(driver, folder, places)
         ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
-        return SweepRun(ledger.counts(), driver.stopping, recorder.problems)
     finally:
         recorder.close(ending)
+    return SweepRun(ledger.counts(), ending is SweepEnding.STOPPED, recorder.problems)
 
 
 def _tune(driver: Driver, folder: Path, places: Places) -> None:

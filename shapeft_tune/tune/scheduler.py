@@ -56,7 +56,7 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         metrics = section(result, "metrics")
         if not metrics:  # the last word of a trial is not a validation
             return str(self.CONTINUE)
-        stop = self._driver.progressed(trial.trial_id, int(result["step"]), metrics)
+        stop = self._driver.progressed(trial.trial_id, int(result["step"]), int(result["steps"]), metrics)
         return str(self.STOP if stop else self.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

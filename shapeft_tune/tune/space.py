@@ -57,7 +57,7 @@ class Space:
                 (_label(option) for option in range_.options if self._amounts(path, option) == written), None
             )
         low, high = range_.corners
-        return written if low <= written <= high else None
+        return written if isinstance(written, int | float) and low <= written <= high else None
 
     def _amounts(self, path: str, option: Any) -> Any:
         try:

@@ -42,6 +42,7 @@ def status_json(sweep: str, driver: str | None, counts: Sequence[CellCounts]) ->
                 "failed": count.failed,
                 "to_do": count.search_todo + count.confirmations_todo,
                 "confirmations": count.confirmations_done,
+                "confirmations_failed": count.confirmations_failed,
                 "val_miou_best": count.best_miou,
                 "done": count.done,
             }

@@ -109,4 +109,6 @@ def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
         return Outcome("failed", message=str(error))
     except Exception:  # a fault of this project or of a library: keep all that is known of it
         return Outcome("failed", message=traceback.format_exc())
-    return Outcome("complete", score=(result.test or result.validation).miou)
+    scores = result.validation if result.role is Role.SEARCH else result.test
+    assert scores is not None, "a confirmation trial is scored on the test folds"
+    return Outcome("complete", score=scores.miou)

@@ -13,9 +13,12 @@ from shapeft_tune.data.splits import ClosedTestFold, Split, open_splits, problem
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import DataError, TrialError
 
+MODEL = {"name": "utae", "encoder_widths": [16, 16, 16], "decoder_widths": [16, 16, 16]}
+"""Halves twice: sides must be multiples of 4, and at least 8."""
+
 
 def trial(seed: int = 0, validation: dict[str, Any] | None = None, **data: Any) -> TrialConfig:
-    content = {"data": {"dataset": "sample", **data}, "model": "utae", "seed": seed}
+    content = {"data": {"dataset": "sample", **data}, "model": MODEL, "seed": seed}
     return TrialConfig.model_validate(content | {"validation": validation or {}})
 
 
@@ -107,9 +110,15 @@ def test_a_fold_without_patches_is_told_with_those_that_have_some(handmade):
 
 
 def test_sides_that_the_model_cannot_halve_often_enough_are_told(handmade):
-    folder = five_folds(handmade, size=(12, 12)).opened()  # U-TAE halves three times
+    folder = five_folds(handmade, size=(10, 10)).opened()
     (problem,) = problems_with(trial(temporal_length=1), folder)
-    assert str(problem) == "model.name: expected sides that are multiples of 8 pixels; got 12 x 12"
+    assert str(problem) == "model.name: expected sides that are multiples of 4 pixels; got 10 x 10"
+
+
+def test_sides_that_are_too_short_for_the_model_are_told(handmade):
+    folder = five_folds(handmade, size=(4, 4)).opened()
+    (problem,) = problems_with(trial(temporal_length=1), folder)
+    assert str(problem) == "model.name: expected sides of at least 8 pixels; got 4 x 4"
 
 
 def test_patches_of_several_sizes_are_told_with_their_counts(handmade):

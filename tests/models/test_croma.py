@@ -158,3 +158,11 @@ def test_a_file_of_something_else_is_refused_with_what_it_holds(tmp_path: Path) 
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"s2_encoder; got \['state_dict'\]"):
         load_encoder("croma_optical", "other.pt", size="small", weights_folder=tmp_path)
+
+
+def test_standardised_bands_are_scaled_as_the_authors_normalise_raw_ones() -> None:
+    """From CROMA's README: (x - (mean - 2 std)) / (4 std), cut to 0 and 1."""
+    mean, std = 1200.0, 400.0
+    raw = torch.tensor([-5000.0, 300.0, 400.0, 1200.0, 1777.0, 2000.0, 9000.0])
+    theirs = ((raw - (mean - 2 * std)) / (4 * std)).clamp(0, 1)
+    assert torch.allclose(CromaOpticalEncoder.scaled((raw - mean) / std), theirs, atol=1e-6)

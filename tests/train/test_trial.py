@@ -97,6 +97,17 @@ def test_only_a_confirmation_trial_is_scored_on_the_test_folds(places: Places, f
     assert set(counts["test_ids"]).isdisjoint(counts["validation_ids"])
 
 
+def test_a_finished_search_trial_is_scored_on_the_test_folds_without_training_again(
+    places: Places, folder: Path, tmp_path: Path
+) -> None:
+    searched = run_trial(tiny(), places, folder)
+    told: list[Progress] = []
+    scored = run_trial(tiny(), places, folder, role=Role.CONFIRMATION, on_progress=told.append)
+    assert not told
+    assert scored.validation == searched.validation
+    assert scored.test == run_trial(tiny(), places, tmp_path / "other", role=Role.CONFIRMATION).test
+
+
 def test_a_stored_trial_scores_the_same_when_evaluated_again(places: Places, folder: Path) -> None:
     result = run_trial(tiny(), places, folder, role=Role.CONFIRMATION)
     assert evaluate_trial(folder, places, "validation").scores == result.validation

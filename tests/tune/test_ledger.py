@@ -9,7 +9,7 @@ import pytest
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import LedgerError
 from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger import LEDGER_FILE, Ledger
 from tests.tune.small import SMALL, small
 
 Score = Callable[[LedgerTrial], float]
@@ -233,3 +233,27 @@ def test_looking_at_a_sweep_that_never_ran_writes_nothing(tmp_path: Path) -> Non
     counts = Ledger.look(tmp_path / "none", small()).counts()
     assert [count.trials_todo for count in counts] == [5, 5]
     assert not (tmp_path / "none").exists()
+
+
+def test_half_a_line_at_the_end_of_the_ledger_is_cut_off_and_nothing_else_is_lost(
+    opened: Callable[..., Ledger], tmp_path: Path
+) -> None:
+    before = worked_off(opened())
+    with (tmp_path / LEDGER_FILE).open("ab") as journal:
+        journal.write(b'{"op_code": 6, "trial')  # the disk was full, or the power went
+    more = small(budget={"trials": 4, "confirmation_seeds": 2})
+    added = worked_off(opened(more), lambda trial: 0.0)
+    assert len(opened(more).trials()) == len(before) + len(added)
+
+
+def test_a_confirmation_that_failed_is_not_counted_as_one_that_succeeded(
+    opened: Callable[..., Ledger],
+) -> None:
+    ledger = opened()
+    cell = first(ledger)
+    while trial := cell.next():
+        failed = trial.role is Role.CONFIRMATION and trial.config.seed == 1
+        cell.end(trial, State.FAILED if failed else State.COMPLETE, None if failed else 0.5)
+    count = ledger.counts()[0]
+    assert (count.confirmations_done, count.confirmations_failed, count.confirmations_wanted) == (1, 1, 2)
+    assert count.done
