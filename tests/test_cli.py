@@ -176,10 +176,12 @@ def test_weights_that_are_not_there(shapeft: Command, tmp_path: Path) -> None:
     mistake(outcome, "CROMA_base.pt", "antofuller/CROMA", tmp_path / "home" / "weights")
 
 
-def test_more_gpus_than_there_are(shapeft: Command, tmp_path: Path) -> None:
-    content = SMALL | {"resources": {"cpu": 1, "gpu": 64}}
-    outcome = shapeft("sweep", written(tmp_path / "s.yaml", content), "--home", tmp_path / "home")
-    mistake(outcome, "strategy utae asks for 64 GPU")
+def test_a_gpu_that_is_not_there(shapeft: Command, tmp_path: Path) -> None:
+    content = SMALL | {"resources": {"cpu": 1, "gpu": 0.5}}
+    outcome = shapeft(
+        "sweep", written(tmp_path / "s.yaml", content), "--home", tmp_path / "home", "--gpus", 0
+    )
+    mistake(outcome, "strategy utae asks for 0.5 GPU")
 
 
 def test_a_report_before_the_sweep(shapeft: Command, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep whose trials last long enough to be caught in the middle, with many validations."""
     content = SMALL | {"name": "slow", "budget": {"trials": 2, "confirmation_seeds": 1}}
     content["base"] = SMALL["base"] | {
-        "training": SMALL["base"]["training"] | {"steps": 200},
+        "training": SMALL["base"]["training"] | {"steps": 120},
         "validation": {"every": 10},
     }
     return written(tmp_path_factory.mktemp("slow") / "slow.yaml", content)
