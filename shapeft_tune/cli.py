@@ -87,7 +87,11 @@ def sweep(
         print(f"not in the record: {problem}", file=sys.stderr)
     if run.stopped and not run.done:
         again = shlex.join(["python", "-m", "shapeft_tune", *sys.argv[1:]])
+        if run.obstacle:
+            print(f"Stopped, because no trial could go on: {run.obstacle}", file=sys.stderr)
         print(f"Stopped in good order: checkpoints are written. Go on with: {again}")
+        if run.obstacle:
+            raise typer.Exit(1)
         raise typer.Exit(130)
     _report(declared, uri, places, console)
     served = tracking_uri and tracking_uri.startswith("http")
@@ -178,8 +182,13 @@ def train(
     weights: WeightsFolder = None,
     test: Annotated[bool, typer.Option("--test", help="Score on the test folds at the end.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. [default: a GPU if any]")] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads; a sweep's trials have `resources.cpu`.")
+    ] = 1,
 ) -> None:
     """Run one trial, without Ray and MLflow. Stopped with Ctrl-C, it goes on when called again."""
+    import torch
+
     from shapeft_tune.config import load_trial
     from shapeft_tune.config.protocol import Role
     from shapeft_tune.train import Progress, run_trial
@@ -192,6 +201,8 @@ def train(
     folder = (
         places.single_trials / f"{config.fingerprint()}-on-{digest}"
     )  # the same trial on other data is another
+
+    torch.set_num_threads(threads)
 
     def tell(progress: Progress) -> None:
         print(

@@ -35,6 +35,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 VOID = "void"
 """Mark on a trial that was asked for but never handed out; it counts for nothing."""
+PROTOCOL = ("data", "metric")
+"""Parts of a cell's meaning that are not in the file."""
 MOST_REPEATS = 10
 """Asks that may repeat a known configuration before the untried ones are listed instead."""
 
@@ -161,15 +163,27 @@ class CellLedger:
 
     def settle_meaning(self, protocol: Mapping[str, str]) -> list[str]:
         """Note what the cell's trials mean, or return a line for each difference to what was noted."""
-        study = self._studies[Role.SEARCH]
+        noted = self._noted_meaning()
         meaning = {**self._meaning(), **protocol}
-        noted = study.user_attrs.get("meaning")
-        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
-        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
-        if noted is None or not any(trial.params or trial.state.is_finished() for trial in trials):
-            study.set_user_attr("meaning", meaning)
+        if noted is None:
+            self._studies[Role.SEARCH].set_user_attr("meaning", meaning)
             return []
         return _differences(noted, meaning)
+
+    def changed_meaning(self) -> list[str]:
+        """Return a line for each difference to what was noted, as far as the file alone can tell."""
+        noted, meaning = self._noted_meaning(), self._meaning()
+        if noted is None:
+            return []
+        protocol = {key: value for key, value in noted.items() if key in PROTOCOL}
+        return _differences(noted, {**meaning, **protocol})
+
+    def _noted_meaning(self) -> dict[str, Any] | None:
+        study = self._studies[Role.SEARCH]
+        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
+        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
+        begun = any(trial.params or trial.state.is_finished() for trial in trials)
+        return study.user_attrs.get("meaning") if begun else None
 
     def void_half_asked(self) -> None:
         """Strike out what a driver was asking for when it died."""

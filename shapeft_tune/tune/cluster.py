@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ def cluster(options: ClusterOptions, log: Path) -> Iterator[None]:
         os.environ.setdefault(name, value)
     if not address:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster of this machine's own, on loopback
+    if address and ":" in address:
+        _require_listener(address)
     import ray
 
     how = {"address": address} if address else _local(options)
@@ -89,6 +92,17 @@ def require_slots(sweep: SweepConfig, options: ClusterOptions) -> None:
                     f"{there.get(kind, 0):g}; lower `resources.{kind.lower()}` in the file, "
                     "or give the address of a cluster with --address"
                 )
+
+
+def _require_listener(address: str) -> None:
+    """Find out in seconds what Ray finds out in minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--address {address}: expected HOST:PORT of a running Ray cluster; {error}"
+        ) from error
 
 
 def _log_to(path: Path) -> None:

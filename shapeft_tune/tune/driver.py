@@ -12,7 +12,7 @@ from shapeft_tune.errors import TrialError
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
 from shapeft_tune.tune.cell_ledger import LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trainable import INTERRUPTED, STOP_FILE, Order, Outcome, trial_folder
+from shapeft_tune.tune.trainable import INTERRUPTED, OBSTRUCTED, STOP_FILE, Order, Outcome, trial_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +51,15 @@ class Driver:
         self._left_over = [trial for cell in ledger.cells.values() for trial in cell.unfinished()]
         self._running: dict[str, LedgerTrial] = {}
         self._pruned: set[str] = set()
+        self.obstacle = ""
+        """What no trial could go on with, such as a full disk; empty for none."""
 
     # Asked by Ray
 
     @property
     def stopping(self) -> bool:
-        """Whether the sweep was asked to end early."""
-        return (self._folder / STOP_FILE).exists()
+        """Whether the sweep is to end early."""
+        return bool(self.obstacle) or (self._folder / STOP_FILE).exists()
 
     @property
     def done(self) -> bool:
@@ -103,7 +105,9 @@ class Driver:
         """Note how a trial ended. ``told`` is its worker's :class:`Outcome`, empty if it had no last word."""
         trial = self._running.pop(ray_id)
         outcome = Outcome(**told) if told else self._silent_end(ray_id)
-        if outcome.state == INTERRUPTED:
+        if outcome.state == OBSTRUCTED:
+            self.obstacle = outcome.message
+        if outcome.state in (INTERRUPTED, OBSTRUCTED):
             self._tell(Event(INTERRUPTED, trial, message=outcome.message))
             return
         state = State(outcome.state)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,9 +89,17 @@ class Ledger:
 
     @classmethod
     def look(cls, folder: Path, sweep: SweepConfig) -> Ledger:
-        """Open the ledger for reading, also beside a running sweep; empty where there is none yet."""
+        """Open the ledger for reading, also beside a running sweep; empty where there is none yet.
+
+        Raises:
+            LedgerError: as in :meth:`open`.
+        """
         path = folder / LEDGER_FILE
-        return cls(sweep, _storage(path) if path.exists() else InMemoryStorage())
+        if not path.exists():
+            return cls(sweep, InMemoryStorage())
+        ledger = cls(sweep, _storage(path))
+        ledger._refuse(line for cell in ledger.cells.values() for line in cell.changed_meaning())
+        return ledger
 
     def trials(self) -> tuple[LedgerTrial, ...]:
         """Return every trial of every cell of the file."""
@@ -106,8 +114,10 @@ class Ledger:
         return tuple(map(self.count, self.cells))
 
     def _require_same_meaning(self, protocol: Mapping[str, str]) -> None:
-        differences = Counter(line for cell in self.cells.values() for line in cell.settle_meaning(protocol))
-        if differences:
+        self._refuse(line for cell in self.cells.values() for line in cell.settle_meaning(protocol))
+
+    def _refuse(self, lines: Iterable[str]) -> None:
+        if differences := Counter(lines):
             shown = "\n".join(f"  {line} (in {count} cells)" for line, count in differences.items())
             raise LedgerError(
                 f"the file has changed the meaning of trials that were already run:\n{shown}\n"
@@ -125,7 +135,12 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _storage(path: Path) -> BaseStorage:
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError) as error:
+        raise LedgerError(
+            f"{path}: damaged ({error}). Put a copy back, or move the sweep's folder away to start afresh"
+        ) from error
 
 
 def _counts(cell: CellLedger) -> CellCounts:

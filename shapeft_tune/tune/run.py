@@ -37,7 +37,9 @@ class SweepRun:
 
     counts: tuple[CellCounts, ...]
     stopped: bool
-    """It was asked to end early."""
+    """It ended early, because it was asked to or met an obstacle."""
+    obstacle: str
+    """What no trial could have gone on with, such as a full disk; empty for none."""
     record_problems: tuple[str, ...]
     """What could not be written to the record."""
 
@@ -97,7 +99,7 @@ def _run_missing(
         ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
     finally:
         recorder.close(ending)
-    return SweepRun(ledger.counts(), ending is SweepEnding.STOPPED, recorder.problems)
+    return SweepRun(ledger.counts(), ending is SweepEnding.STOPPED, driver.obstacle, recorder.problems)
 
 
 def _tune(driver: Driver, folder: Path, places: Places) -> None:

@@ -6,6 +6,7 @@ though it would only happen again, so it is reported as the trial's end instead.
 
 from __future__ import annotations
 
+import errno
 import json
 import traceback
 from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a worker left a trial; ``state`` is a ledger state, or ``interrupted``."""
+    """How a worker left a trial; ``state`` is a ledger state, or one of the two below: it can go on later."""
 
     state: str
     score: float | None = None
@@ -55,6 +56,11 @@ class Outcome:
 
 
 INTERRUPTED = "interrupted"
+"""It was asked to stop."""
+OBSTRUCTED = "obstructed"
+"""It met what every other trial would meet as well."""
+OBSTACLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""A disk that is full or cannot be written to: no fault of the trial, so it must not cost its place."""
 
 
 def trial_function(sweep_folder: Path, places: Places) -> Callable[..., None]:
@@ -105,6 +111,10 @@ def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
         )
     except Interrupted as stop:
         return Outcome(INTERRUPTED, message=str(stop))
+    except OSError as error:
+        if error.errno in OBSTACLES:
+            return Outcome(OBSTRUCTED, message=str(error))
+        return Outcome("failed", message=traceback.format_exc())
     except ShapeftError as error:
         return Outcome("failed", message=str(error))
     except Exception:  # a fault of this project or of a library: keep all that is known of it

@@ -13,7 +13,7 @@ from shapeft_tune.tracking import Recorder
 from shapeft_tune.tune.cell_ledger import State
 from shapeft_tune.tune.driver import CHECKPOINTS, Driver, Event
 from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trainable import INTERRUPTED, STOP_FILE, Outcome, trial_folder
+from shapeft_tune.tune.trainable import INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
 from tests.tune.small import SMALL, small
 
 ONE_CELL = {"settings": {"label_fractions": [1.0], "temporal_lengths": [1]}}
@@ -107,3 +107,12 @@ def test_work_is_over_only_when_confirmations_have_ended(driver: Callable[..., D
     for name in ("d", "e"):
         ended(it, name, 0.4)
     assert it.done
+
+
+def test_a_full_disk_stops_the_sweep_and_costs_no_trial_its_place(driver: Callable[..., Driver]) -> None:
+    it = driver()
+    order = it.next_order("a")
+    it.ended("a", Outcome(OBSTRUCTED, message="No space left on device").to_ray()["outcome"])
+    assert (it.stopping, it.done, it.obstacle) == (True, True, "No space left on device")
+    assert it.next_order("b") is None
+    assert driver().next_order("a").fingerprint == order.fingerprint

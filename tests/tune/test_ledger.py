@@ -257,3 +257,19 @@ def test_a_confirmation_that_failed_is_not_counted_as_one_that_succeeded(
     count = ledger.counts()[0]
     assert (count.confirmations_done, count.confirmations_failed, count.confirmations_wanted) == (1, 1, 2)
     assert count.done
+
+
+def test_looking_at_a_ledger_with_a_changed_file_shows_the_difference_too(
+    opened: Callable[..., Ledger], tmp_path: Path
+) -> None:
+    worked_off(opened())
+    with pytest.raises(LedgerError, match="seed was 0, is now 5"):
+        Ledger.look(tmp_path, small(base=SMALL["base"] | {"seed": 5}))
+
+
+def test_a_damaged_ledger_is_named(opened: Callable[..., Ledger], tmp_path: Path) -> None:
+    worked_off(opened())
+    journal = tmp_path / LEDGER_FILE
+    journal.write_bytes(b"\xff\xfe nonsense\n" + journal.read_bytes())
+    with pytest.raises(LedgerError, match=LEDGER_FILE):
+        opened()
