@@ -153,17 +153,13 @@ def _same_options(cell: Cell, file: YamlFile) -> Iterator[Found]:
     """Yield the choices with two options that amount to the same trial, written differently."""
     for name, range_ in cell.ranges.items():
         if isinstance(range_, Choice):
-            drafts = [cell.trial(_first_corners(cell) | {name: option}) for option in range_.options]
+            drafts = [cell.trial(cell.first_corners | {name: option}) for option in range_.options]
             if len({draft.fingerprint() for draft in drafts}) < len(drafts):
                 place = _range_in_file(cell, file, lambda searched, name=name: searched == name)  # type: ignore[misc]
                 yield (
                     place or ("search", name),
                     Problem("", "options that differ", _short(list(range_.options))),
                 )
-
-
-def _first_corners(cell: Cell) -> dict[str, Any]:
-    return {name: range_.corners[0] for name, range_ in cell.ranges.items()}
 
 
 def _origin(place: Path_, cell: Cell, file: YamlFile) -> Path_:

@@ -38,6 +38,14 @@ def with_values(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
     return result
 
 
+def value_at(config: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path, None where there is none."""
+    here: Any = config
+    for key in path.split("."):
+        here = here.get(key) if isinstance(here, Mapping) else None
+    return here
+
+
 def _spelled_out(short: str | Mapping[str, Any], beside: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(short, str):
         return short

@@ -190,6 +190,11 @@ class Cell:
         size = math.prod(range_.count for range_ in self.ranges.values())
         return int(min(self.wanted_trials, size))
 
+    @property
+    def first_corners(self) -> dict[str, Any]:
+        """One value for every searched field: a trial to judge the cell by where any will do."""
+        return {path: range_.corners[0] for path, range_ in self.ranges.items()}
+
     def draft(self, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the unchecked trial with these values; other fields keep the template's."""
         fixed = {path: range_.corners[0] for path, range_ in self.ranges.items() if range_.count == 1}

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from shapeft_tune.errors import DataError
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-"""Sentinel-2 bands in the order of the files; B05, B06, B07, B8A, B11 and B12 were resampled from 20 m."""
-REFLECTANCE_SCALE = 10_000
-"""Stored value = surface reflectance x this. Negative values occur."""
+"""Sentinel-2 bands in the order of the files; B05, B06, B07, B8A, B11 and B12 were resampled from 20 m.
+
+Stored value = surface reflectance x 10000; negative values occur."""
 CLASS_NAMES = (
     "background",
     "meadow",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking.facts import TrialFacts
 
@@ -17,7 +18,6 @@ RUNNING = "running"
 FAILURE = "failure"
 METRIC_NAME, METRIC_VERSION = "metric.name", "metric.version"
 PARENT = "mlflow.parentRunId"
-RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
 """The description that MLflow shows above a run or an experiment."""
 TRIAL_CONFIG = "trial_config"
@@ -94,16 +94,9 @@ def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[s
         seed=int(tags["seed"]),
         fingerprint=tags["fingerprint"],
         config=config,
-        sampled={path: _value_at(config, path) for path in searched},
+        sampled={path: value_at(config, path) for path in searched},
     )
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _value_at(config: Mapping[str, Any], path: str) -> Any:
-    value: Any = config
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

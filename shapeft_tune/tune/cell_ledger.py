@@ -310,8 +310,7 @@ class CellLedger:
 
     def _meaning(self) -> dict[str, Any]:
         """Return everything that all trials of the cell share, flat, and the options of its choices."""
-        corners = {path: range_.corners[0] for path, range_ in self.cell.ranges.items()}
-        flat = dict(_flat(self.cell.trial(corners).canonical()))
+        flat = dict(_flat(self.cell.trial(self.cell.first_corners).canonical()))
         searched = tuple(self._space.distributions)
         fixed = {
             path: value

@@ -73,7 +73,7 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
 
 def _variants(cell: Cell) -> Iterator[TrialConfig]:
     """Yield a trial with every option of every choice: data, model and weights may depend on it."""
-    first = {path: range_.corners[0] for path, range_ in cell.ranges.items()}
+    first = cell.first_corners
     yield cell.trial(first)
     for path, range_ in cell.ranges.items():
         if isinstance(range_, Choice):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
@@ -24,8 +23,6 @@ from shapeft_tune.tune.ledger import CellCounts, Ledger
 from shapeft_tune.tune.lock import sole_driver
 from shapeft_tune.tune.preflight import check_sweep, require_writable
 from shapeft_tune.tune.trainable import STOP_FILE, Order, trial_function
-
-logger = logging.getLogger(__name__)
 
 WORKER_DEATHS = 3
 """Times that a trial whose worker died is put on another before it counts as failed."""

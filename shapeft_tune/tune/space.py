@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 from pydantic import ValidationError
 
+from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.ranges import Choice, Fixed, IntRange, LogUniform, Range, Uniform
 from shapeft_tune.config.sweep import Cell
 
@@ -41,7 +42,7 @@ class Space:
             written = self._cell.trial().canonical()
         except ValidationError:  # a searched field has no value of its own in the file
             return None
-        found = {path: self._parameter(path, _at(written, path)) for path in self._ranges}
+        found = {path: self._parameter(path, value_at(written, path)) for path in self._ranges}
         return None if any(parameter is None for parameter in found.values()) else found
 
     def combinations(self) -> Iterator[dict[str, Any]]:
@@ -61,7 +62,7 @@ class Space:
 
     def _amounts(self, path: str, option: Any) -> Any:
         try:
-            return _at(self._cell.trial({path: option}).canonical(), path)
+            return value_at(self._cell.trial({path: option}).canonical(), path)
         except ValidationError:
             return None
 
@@ -95,10 +96,3 @@ def _every_parameter(range_: Range) -> list[Any]:
         return list(range(range_.bounds[0], range_.bounds[1] + 1, range_.step))
     assert isinstance(range_, Choice), "a continuous range has no list of values"
     return [_label(option) for option in range_.options]
-
-
-def _at(config: Mapping[str, Any], path: str) -> Any:
-    here: Any = config
-    for key in path.split("."):
-        here = here.get(key) if isinstance(here, Mapping) else None
-    return here
