@@ -58,8 +58,11 @@ class DataConfig(Frozen):
     """Share of the training folds' patches whose labels are used; smaller subsets lie inside larger ones."""
     temporal_length: int = Field(6, ge=1, le=366)
     """Dates per series, in order, evenly spaced, fewer nested in more."""
-    normalisation: Literal["official", "own"] = "official"
-    """``official``: the folder's ``NORM_S2_patch.json``; ``own``: computed from the training folds."""
+    normalisation: Literal["official", "own", "pretraining"] = "official"
+    """``official``: the folder's ``NORM_S2_patch.json``; ``own``: computed from the training folds;
+    ``pretraining``: the statistics that the model's encoder was pretrained with."""
+    orbit: Literal["ascending", "descending"] = "ascending"
+    """Of Sentinel-1, for models that see it."""
     augmentation: Literal["none", "flips_and_rotations"] = "flips_and_rotations"
     """Applied in training only: the eight symmetries of the square."""
     folds: Folds = Folds()

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from shapeft_tune.config.base import Frozen, Violation
 from shapeft_tune.config.data import DataConfig
-from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.config.training import TrainingConfig, ValidationConfig
 
 
@@ -26,7 +26,13 @@ class TrialConfig(Frozen):
     """Decides initial weights, order and augmentation of the patches, and which patches are labelled."""
 
     def rules(self) -> Iterator[Violation]:
-        """A trial is validated at least once."""
+        """A trial is validated at least once; its normalisation fits its network."""
+        normalisation, model = self.data.normalisation, self.model
+        if normalisation == "pretraining" and not model.has_pretraining_statistics:
+            expected = f"official or own: {model.name} has no pretraining with statistics of its own"
+            yield Violation("data.normalisation", expected, normalisation)
+        if normalisation != "pretraining" and model.needs_pretraining_statistics:
+            yield Violation("data.normalisation", f"pretraining, which {model.name} needs", normalisation)
         steps = self.training.steps
         if isinstance(steps, int) and self.validation.every > steps:
             yield Violation(

@@ -4,12 +4,11 @@ from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, tra
 from shapeft_tune.data.check import FolderReport, check_folder
 from shapeft_tune.data.datasets import open_dataset
 from shapeft_tune.data.normalisation import Normalisation, normalisation_for, write_statistics
-from shapeft_tune.data.pastis import BANDS, CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder, Patch
+from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder, Patch
 from shapeft_tune.data.sample import generate_sample
 from shapeft_tune.data.splits import Sample, Split, Splits, open_splits, problems_with
 
 __all__ = [
-    "BANDS",
     "CLASS_NAMES",
     "NUM_CLASSES",
     "VOID",

@@ -21,7 +21,7 @@ from shapeft_tune.data.splits import Sample, Split
 Item = TypeVar("Item")
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-ORDER, SYMMETRY = 0, 1
+ORDER, SYMMETRY, CROP = 0, 1, 2
 """Kinds of chance: one seed draws each from its own stream."""
 
 
@@ -54,17 +54,28 @@ class Batch:
 
 
 def training_batches(
-    split: Split, *, batch_size: int, seed: int, augmentation: str, first_step: int, last_step: int
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    augmentation: str,
+    first_step: int,
+    last_step: int,
+    crop: int | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of optimiser steps ``first_step``, ..., ``last_step - 1``, counted from 0.
 
     The stream goes through one permutation of the patches after another; a batch may hold the end of one and
     the start of the next, so all batches have the same size. What a step sees depends on the seed and the
-    step alone: a trial that is resumed at any step sees what it would have seen.
+    step alone: a trial that is resumed at any step sees what it would have seen. ``crop`` is the side, in
+    pixels, of a square cut out of every patch at a random place.
     """
     for step in range(first_step, last_step):
         places = range(step * batch_size, (step + 1) * batch_size)
         samples = [split.sample(_patch_at(place, len(split), seed)) for place in places]
+        if crop is not None:
+            chance = np.random.default_rng([seed, CROP, step])
+            samples = [_cropped(sample, crop, chance) for sample in samples]
         if augmentation == "flips_and_rotations":
             chance = np.random.default_rng([seed, SYMMETRY, step])
             samples = [_turned(sample, *chance.integers((4, 2))) for sample in samples]
@@ -131,6 +142,13 @@ def _turned(sample: Sample, quarter_turns: int, flipped: int) -> Sample:
         return turned[..., ::-1] if flipped else turned
 
     return replace(sample, images_TCHW=turn(sample.images_TCHW), target_HW=turn(sample.target_HW))
+
+
+def _cropped(sample: Sample, side: int, chance: np.random.Generator) -> Sample:
+    height, width = sample.target_HW.shape
+    top, left = chance.integers((height - side + 1, width - side + 1))
+    inside = (..., slice(top, top + side), slice(left, left + side))
+    return replace(sample, images_TCHW=sample.images_TCHW[inside], target_HW=sample.target_HW[inside])
 
 
 def _collated(samples: Sequence[Sample]) -> Batch:

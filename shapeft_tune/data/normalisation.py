@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from shapeft_tune.config.bands import S2_BANDS, BandStatistics
 from shapeft_tune.config.data import DataConfig
-from shapeft_tune.data.pastis import BANDS, READERS, STATISTICS, BandStatistics, PastisFolder, Patch
+from shapeft_tune.data.pastis import READERS, STATISTICS, PastisFolder, Patch
 from shapeft_tune.errors import DataError
 
 
@@ -30,7 +31,7 @@ class Normalisation:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        for band, mean, std in zip(BANDS, self.mean, self.std, strict=True):
+        for band, mean, std in zip(S2_BANDS, self.mean, self.std, strict=True):
             if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
                 raise DataError(
                     f"band {band}: expected a finite mean and a standard deviation above 0;"
@@ -44,8 +45,16 @@ class Normalisation:
         return (images_BTCHW.float() - mean_C11) / std_C11
 
 
-def normalisation_for(config: DataConfig, folder: PastisFolder) -> Normalisation:
-    """Return the normalisation a trial asks for, from its training folds alone."""
+def normalisation_for(
+    config: DataConfig, folder: PastisFolder, pretraining: BandStatistics | None = None
+) -> Normalisation:
+    """Return the normalisation a trial asks for, from its training folds alone or from ``pretraining``."""
+    if config.normalisation == "pretraining":
+        if pretraining is None:
+            raise DataError(
+                "data.normalisation: the model has no statistics of its pretraining for these bands"
+            )
+        return _normalisation(pretraining)
     build = {"official": official_normalisation, "own": own_normalisation}[config.normalisation]
     return build(folder, config.folds.train)
 

@@ -24,12 +24,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shapeft_tune.config.bands import S2_BANDS, BandStatistics
 from shapeft_tune.errors import DataError
 
-BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
-"""Sentinel-2 bands in the order of the files; B05, B06, B07, B8A, B11 and B12 were resampled from 20 m.
-
-Stored value = surface reflectance x 10000; negative values occur."""
 CLASS_NAMES = (
     "background",
     "meadow",
@@ -74,14 +71,6 @@ class Patch:
     fold: int
     days: tuple[int, ...]
     """Days since ``SEASON_START`` of each Sentinel-2 frame, ascending."""
-
-
-@dataclass(frozen=True)
-class BandStatistics:
-    """Mean and standard deviation of each band, in the files' units (reflectance x 10000)."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -139,7 +128,7 @@ class PastisFolder:
             ) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f'{path}: expected {{"Fold_1": {{"mean": [{len(BANDS)} numbers], "std": [...]}}, ...}}; got'
+                f'{path}: expected {{"Fold_1": {{"mean": [{len(S2_BANDS)} numbers], "std": [...]}}}}; got'
                 f" something else ({error}) - copy it again, or set `data.normalisation: own`"
             ) from None
 
@@ -164,8 +153,8 @@ class PastisFolder:
     def _series_TCHW(self, patch: Patch) -> NDArray[np.int16]:
         path = self.image_path(patch)
         array = open_array(path)
-        if array.ndim != 4 or array.shape[1] != len(BANDS) or array.dtype != np.int16:
-            raise _unreadable(path, f"int16 [dates, {len(BANDS)}, H, W]", _described(array))
+        if array.ndim != 4 or array.shape[1] != len(S2_BANDS) or array.dtype != np.int16:
+            raise _unreadable(path, f"int16 [dates, {len(S2_BANDS)}, H, W]", _described(array))
         if array.shape[0] != len(patch.days):
             raise _unreadable(path, f"{len(patch.days)} frames, as {METADATA} has dates", str(array.shape[0]))
         return array
@@ -256,8 +245,8 @@ def _days(dates: Any) -> Iterator[int]:
 
 def _statistics(entry: dict[str, list[float]]) -> BandStatistics:
     mean, std = tuple(map(float, entry["mean"])), tuple(map(float, entry["std"]))
-    if len(mean) != len(BANDS) or len(std) != len(BANDS) or not all(map(math.isfinite, mean + std)):
-        raise ValueError(f"{len(mean)} means and {len(std)} standard deviations for {len(BANDS)} bands")
+    if len(mean) != len(S2_BANDS) or len(std) != len(S2_BANDS) or not all(map(math.isfinite, mean + std)):
+        raise ValueError(f"{len(mean)} means and {len(std)} standard deviations for {len(S2_BANDS)} bands")
     return BandStatistics(mean, std)
 
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.config.data import SampleDataset
 from shapeft_tune.data.crops import GROWTHS, TRACK, Floats, grown
 from shapeft_tune.data.normalisation import write_statistics
 from shapeft_tune.data.pastis import (
-    BANDS,
     FOLDS,
     IMAGE_FOLDER,
     METADATA,
@@ -54,7 +54,7 @@ PARCEL_SIDE = 11
 """Mean side of a parcel in pixels: about 1.2 hectares."""
 SMALLEST_PARCEL = 12
 """Pixels; what the patch's border leaves of a parcel below this is void."""
-BLURRED_BANDS = [BANDS.index(band) for band in ("B05", "B06", "B07", "B8A", "B11", "B12")]
+BLURRED_BANDS = [S2_BANDS.index(band) for band in ("B5", "B6", "B7", "B8A", "B11", "B12")]
 """Sensed at 20 m."""
 CLOUD = np.array((5600, 5400, 5500, 5650, 5900, 6100, 6200, 6200, 4300, 3300), dtype=np.float64)
 HAZE = np.array((300, 230, 180, 140, 100, 80, 70, 60, 20, 10), dtype=np.float64)

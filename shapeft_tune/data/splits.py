@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data.labels import labelled_patches, shuffled
@@ -129,16 +130,21 @@ def _short_series(config: TrialConfig, patches: tuple[Patch, ...]) -> Iterator[P
 
 
 def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterator[Problem]:
-    multiple, smallest = config.model.size_multiple, config.model.smallest_side
+    model = config.model
+    multiple, smallest = model.size_multiple, model.smallest_side
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes.most_common())
         yield Problem("data.dataset", "patches of one size", listed)
     for height, width in sizes:
-        if height % multiple or width % multiple:
-            yield Problem(
-                "model.name", f"sides that are multiples of {multiple} pixels", f"{height} x {width}"
-            )
-        if min(height, width) < smallest:
-            yield Problem("model.name", f"sides of at least {smallest} pixels", f"{height} x {width}")
+        sides = [model.input.network_side(side) for side in (height, width)]
+        hint = "or see `model.input` for resizing and windows"
+        if any(side % multiple for side in sides):
+            expected = f"sides that are multiples of {multiple} pixels"
+            yield Problem("model.name", expected, f"{height} x {width}", hint)
+        if min(sides) < smallest:
+            yield Problem("model.name", f"sides of at least {smallest} pixels", f"{height} x {width}", hint)
+        if isinstance(model.input, Windows) and model.input.side > min(height, width):
+            expected = f"at most the patches' {min(height, width)} pixels"
+            yield Problem("model.input.side", expected, str(model.input.side))
         if height != width and config.data.augmentation == "flips_and_rotations":
             yield Problem("data.augmentation", "none, as patches are not square", config.data.augmentation)

@@ -1,27 +1,44 @@
-"""Sentinel-2 bands: which ten come in, and what stands in for a band that an encoder wants besides."""
+"""From the bands that a series holds to those that an encoder was pretrained on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-PASTIS_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
-"""The bands of every input, in order (PASTIS has no 60 m bands)."""
+from shapeft_tune.errors import UserError
+
+ZERO = "zero"
+"""In place of a stand-in: the band is 0 in the encoder's own input."""
 
 
 class BandAdapter(nn.Module):
-    """Hand an encoder its bands, each taken from one of PASTIS's.
+    """Hand an encoder its bands in its order.
 
-    ``sources`` names, for each band that the encoder expects, the PASTIS band to give it.
+    A band that the series lacks is filled as ``fill`` says: with another band, or with zeros. Raises
+    UserError where ``fill`` says nothing: nothing is ever filled in silence.
     """
 
     index: Tensor
 
-    def __init__(self, sources: tuple[str, ...]) -> None:
+    def __init__(self, wanted: tuple[str, ...], given: tuple[str, ...], fill: Mapping[str, str]) -> None:
         super().__init__()
-        index = torch.tensor([PASTIS_BANDS.index(source) for source in sources])
-        self.register_buffer("index", index, persistent=False)
+        sources = [band if band in given else fill.get(band, "nothing") for band in wanted]
+        if lacking := [
+            band for band, source in zip(wanted, sources, strict=True) if source not in (*given, ZERO)
+        ]:
+            raise UserError(
+                f"expected a series with the bands {list(wanted)}; got {list(given)}, and nothing can stand"
+                f" in for {lacking}"
+            )
+        self.zeros = ZERO in sources
+        places = [len(given) if source == ZERO else given.index(source) for source in sources]
+        self.register_buffer("index", torch.tensor(places), persistent=False)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Map [N, 10, H, W] to [N, len(sources), H, W]."""
+        """Map [N, given, H, W] to [N, wanted, H, W]."""
+        if self.zeros:
+            images_NCHW = functional.pad(images_NCHW, (0, 0, 0, 0, 0, 1))
         return images_NCHW.index_select(1, self.index)

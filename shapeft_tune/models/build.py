@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shapeft_tune.config.model import CromaOptical, ModelConfig, ScratchTuning, Utae
+from shapeft_tune.config.models import Croma, ModelConfig, Utae
 from shapeft_tune.models.croma import load_croma_optical
-from shapeft_tune.models.foundation import Encoder, FoundationSegmenter
+from shapeft_tune.models.encoder import Encoder
+from shapeft_tune.models.foundation import FrameSegmenter
+from shapeft_tune.models.inputs import behind
 from shapeft_tune.models.segmenter import Segmenter
 from shapeft_tune.models.utae import UtaeSegmenter
 
@@ -19,7 +21,8 @@ def build_model(config: ModelConfig, num_classes: int, weights_folder: Path | No
     Random weights are drawn from torch's global generator: seed it first. Raises WeightsError where the
     weights are missing or do not fit.
     """
-    return _BUILDERS[type(config)](config, num_classes, weights_folder)
+    network = _BUILDERS[type(config)](config, num_classes, weights_folder)
+    return behind(config.input, network)
 
 
 def load_encoder(name: str, weights: str, **settings: Any) -> Encoder:
@@ -37,14 +40,13 @@ def _utae(config: Utae, num_classes: int, weights_folder: Path | None) -> Segmen
     return UtaeSegmenter(config, num_classes)
 
 
-def _croma_optical(config: CromaOptical, num_classes: int, weights_folder: Path | None) -> Segmenter:
-    weights = "none" if isinstance(config.tuning, ScratchTuning) else config.tuning.weights
-    encoder = load_croma_optical(weights, config.size, config.feature_layers, weights_folder)
-    return FoundationSegmenter(encoder, config.temporal, config.decoder, config.tuning, num_classes)
+def _croma(config: Croma, num_classes: int, weights_folder: Path | None) -> Segmenter:
+    encoder = load_croma_optical(config.tuning.weights, config.size, config.feature_layers, weights_folder)
+    return FrameSegmenter(encoder, config, num_classes)
 
 
 _BUILDERS: dict[type, Callable[[Any, int, Path | None], Segmenter]] = {
     Utae: _utae,
-    CromaOptical: _croma_optical,
+    Croma: _croma,
 }
 _ENCODERS: dict[str, Callable[..., Encoder]] = {"croma_optical": load_croma_optical}

@@ -17,19 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shapeft_tune.config.model import CROMA_DEPTH, CROMA_WIDTH, spread_layers
+from shapeft_tune.config.models.base import spread_layers
+from shapeft_tune.config.models.croma import CROMA_DEPTH, CROMA_PATCH, CROMA_WIDTH, CromaSize
 from shapeft_tune.errors import WeightsError
-from shapeft_tune.models.foundation import Encoder
+from shapeft_tune.models.encoder import Encoder, MapShape, in_order
 from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, read_checkpoint, resolve_weights
 
-PATCH = 8
-"""Pixels along one side of a token."""
 BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 """What the encoder was pretrained on: level 2A without the cirrus band."""
 STAND_INS = {"B1": "B2", "B9": "B8A"}
@@ -43,17 +42,18 @@ OFFICIAL = {
 class CromaOpticalEncoder(Encoder):
     """Pre-norm transformer over 8 px patches, positions told by a bias that grows with distance."""
 
-    patch = PATCH
-    band_sources = tuple(STAND_INS.get(band, band) for band in BANDS)
+    bands = BANDS
+    fill = STAND_INS
+    update_targets: ClassVar = {"attention": ("to_qkv", "to_out"), "mlp": ("net.0", "net.3")}
 
     def __init__(self, width: int, depth: int, heads: int, feature_layers: tuple[int, ...]) -> None:
         super().__init__()
-        self.width, self.heads, self.feature_layers = width, heads, feature_layers
-        self.linear_input = nn.Linear(len(BANDS) * PATCH**2, width)
+        self.heads, self.feature_layers = heads, feature_layers
+        self.maps = (MapShape(width, CROMA_PATCH),) * len(feature_layers)
+        self.linear_input = nn.Linear(len(BANDS) * CROMA_PATCH**2, width)
         self.transformer = Transformer(width, depth, heads)
 
-    @staticmethod
-    def scaled(standardised: Tensor) -> Tensor:
+    def scaled(self, standardised: Tensor) -> Tensor:
         """Map two deviations around the mean to 0 to 1 and cut off the rest, as CROMA's README prescribes.
 
         Clouds are far beyond that: without the cut they would be inputs that pretraining never saw.
@@ -66,11 +66,15 @@ class CromaOpticalEncoder(Encoder):
         Maps are the residual stream as it leaves a layer; only the one of the transformer's last layer goes
         through the final norm, which makes it the published model's own output.
         """
-        grid = (images_NCHW.shape[-2] // PATCH, images_NCHW.shape[-1] // PATCH)
+        grid = (images_NCHW.shape[-2] // CROMA_PATCH, images_NCHW.shape[-1] // CROMA_PATCH)
         bias_aPP = distance_bias(self.heads, *grid, device=images_NCHW.device)
         tokens_NPC = self.linear_input(cut_patches(images_NCHW))
         outputs_NPC = self.transformer(tokens_NPC, bias_aPP, self.feature_layers)
         return [torch.unflatten(output_NPC.transpose(1, 2), 2, grid) for output_NPC in outputs_NPC]
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return every parameter once, from the patches' projection to the final norm."""
+        return in_order(self.linear_input, *self.transformer.layers, self.transformer.norm_out)
 
     def drop_unused_layers(self) -> None:
         """Forget what lies behind the last feature layer: it would cost time and never get a gradient."""
@@ -147,7 +151,7 @@ class FeedForward(nn.Module):
 
 def cut_patches(images_NCHW: Tensor) -> Tensor:
     """Return the patches row by row, each flattened band by band: [N, P, C * 64]."""
-    blocks_NChiwj = torch.unflatten(torch.unflatten(images_NCHW, 3, (-1, PATCH)), 2, (-1, PATCH))
+    blocks_NChiwj = torch.unflatten(torch.unflatten(images_NCHW, 3, (-1, CROMA_PATCH)), 2, (-1, CROMA_PATCH))
     return blocks_NChiwj.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
@@ -167,7 +171,7 @@ def distance_bias(heads: int, height: int, width: int, device: torch.device) -> 
 
 def load_croma_optical(
     weights: str,
-    size: Literal["small", "base", "large"] = "base",
+    size: CromaSize = "base",
     layers: tuple[int, ...] | None = None,
     weights_folder: Path | None = None,
 ) -> CromaOpticalEncoder:

@@ -1,4 +1,4 @@
-"""A pretrained single-date encoder made into a segmenter: every date encoded, dates fused, one map decoded.
+"""A pretrained encoder made into a segmenter: dates encoded and fused, one map decoded.
 
 Fusion comes before the decoder, map by map, so the decoder runs once per patch and not once per date.
 
@@ -8,113 +8,134 @@ classes.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shapeft_tune.config.model import FinetuneTuning, FrozenTuning, LtaeFusion, Tuning, UperNetDecoder
+from shapeft_tune.config.bands import BandStatistics, bands_of
+from shapeft_tune.config.decoding import Decoder
+from shapeft_tune.config.models import FoundationSettings, ModelSettings
 from shapeft_tune.models.bands import BandAdapter
+from shapeft_tune.models.decoders import build_decoder
+from shapeft_tune.models.encoder import Encoder, SeriesEncoder
 from shapeft_tune.models.frames import FrameFolding
-from shapeft_tune.models.ltae import LightweightTemporalAttention
+from shapeft_tune.models.fusion import build_fusion
 from shapeft_tune.models.segmenter import ParameterGroup, Segmenter, trainable
-from shapeft_tune.models.upernet import UperNet
-
-FEATURE_MAPS = 4
-"""How many maps of an encoder the decoder sees."""
-
-
-class Encoder(nn.Module, ABC):
-    """A network from single images to feature maps of one resolution."""
-
-    patch: ClassVar[int]
-    """Pixels along one side of a feature cell."""
-    band_sources: ClassVar[tuple[str, ...]]
-    """For each band the encoder expects, the PASTIS band that it is given."""
-    width: int
-    """Channels of every map."""
-
-    @staticmethod
-    @abstractmethod
-    def scaled(standardised: Tensor) -> Tensor:
-        """Return bands of mean 0 and deviation 1 as the encoder was pretrained on them."""
-
-    @abstractmethod
-    def forward_features(self, images_NCHW: Tensor) -> list[Tensor]:
-        """Return the maps [N, width, H / patch, W / patch], shallowest first."""
+from shapeft_tune.models.tuning import encoder_groups, prepared, rests, set_encoder_mode
 
 
 class FoundationSegmenter(Segmenter):
-    """An encoder on every date, L-TAE on each of its maps, UPerNet on the fused maps."""
+    """An encoder, tuned as its settings say, and a decoder on its fused maps."""
 
-    def __init__(
-        self, encoder: Encoder, fusion: LtaeFusion, decoder: UperNetDecoder, tuning: Tuning, num_classes: int
-    ) -> None:
+    def __init__(self, encoder: Encoder, settings: ModelSettings, decoder: Decoder, num_classes: int) -> None:
         super().__init__()
-        self.tuning = tuning
-        self.bands = BandAdapter(encoder.band_sources)
-        self.encoder = encoder.requires_grad_(not self.encoder_is_frozen)
-        self.fusions = nn.ModuleList(
-            LightweightTemporalAttention(
-                encoder.width,
-                encoder.width,
-                heads=fusion.heads,
-                key_size=fusion.key_size,
-                width=fusion.width,
-                dropout=fusion.dropout,
-                dates=fusion.dates,
-            )
-            for _ in range(FEATURE_MAPS)
-        )
-        self.decoder = UperNet(
-            encoder.width, decoder.channels, decoder.pool_sizes, decoder.dropout, num_classes
-        )
-        self.train(self.training)
-
-    @property
-    def encoder_is_frozen(self) -> bool:
-        """Whether the encoder keeps its weights, so that no gradient is needed in it."""
-        return isinstance(self.tuning, FrozenTuning)
+        self.tuning, self.given_bands = settings.tuning, bands_of(settings.sensors)
+        self.progress = 1.0
+        self.bands = BandAdapter(encoder.bands, self.given_bands, encoder.fill)
+        self.encoder = prepared(encoder, settings.tuning)
+        self.decoder = build_decoder(decoder, encoder.maps, num_classes)
 
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
-        features_BTChw = self.encode(images_BTCHW, valid_BT)
         height, width = images_BTCHW.shape[-2:]
-        return self.decode(features_BTChw, days_BT, valid_BT, (height, width))
+        features = self.encode(images_BTCHW, days_BT, valid_BT)
+        return self.decode(features, days_BT, valid_BT, (height, width))
 
-    def encode(self, images_BTCHW: Tensor, valid_BT: Tensor) -> list[Tensor]:
-        """Return the encoder's maps [B, T, C, h, w] of every date, zero where a date is padding."""
-        folding = FrameFolding(valid_BT)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_is_frozen):
-            frames_NCHW = self.encoder.scaled(self.bands(folding.fold(images_BTCHW)))
-            maps_NChw = self.encoder.forward_features(frames_NCHW)
-        return [folding.unfold(map_NChw) for map_NChw in maps_NChw]
+    @abstractmethod
+    def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return the encoder's maps, as :meth:`decode` takes them."""
+
+    @abstractmethod
+    def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return one map [B, C, h, w] for each of the encoder's."""
 
     def decode(
-        self, features_BTChw: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor, size: tuple[int, int]
+        self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor, size: tuple[int, int]
     ) -> Tensor:
         """Return the logits [B, K, *size] from what :meth:`encode` returned."""
-        fused_BChw = [
-            fusion(feature_BTChw, days_BT, valid_BT)[0]
-            for fusion, feature_BTChw in zip(self.fusions, features_BTChw, strict=True)
-        ]
-        return self.decoder(fused_BChw, size)  # type: ignore[no-any-return]
+        return self.decoder(self.fuse(features, days_BT, valid_BT), size)  # type: ignore[no-any-return]
+
+    @property
+    def pretraining_statistics(self) -> BandStatistics | None:
+        """The statistics of the given bands in the encoder's pretraining."""
+        return self.encoder.statistics_of(self.given_bands)
+
+    @property
+    def encoder_rests(self) -> bool:
+        """Whether the whole encoder is frozen now, so that no gradient is needed in it."""
+        return rests(self.tuning, self.progress)
+
+    def set_progress(self, share: float) -> None:
+        """Begin the second stage of a two-stage tuning when its time has come."""
+        before, self.progress = self.encoder_rests, share
+        if self.encoder_rests != before:
+            self.train(self.training)
 
     def train(self, mode: bool = True) -> FoundationSegmenter:
-        """Set the mode of all parts; a frozen encoder stays in evaluation mode."""
+        """Set the mode of all parts; what is frozen stays in evaluation mode."""
         super().train(mode)
-        if self.encoder_is_frozen:
-            self.encoder.eval()
+        set_encoder_mode(self.encoder, self.tuning, self.progress, mode)
         return self
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the encoder's parameters, unless frozen, and those of fusion and decoder."""
-        ratio = self.tuning.encoder_lr_ratio if isinstance(self.tuning, FinetuneTuning) else 1.0
-        own = [*self.fusions.parameters(), *self.decoder.parameters()]
-        groups = [
-            ParameterGroup("encoder", trainable(self.encoder.parameters()), ratio),
+        """Return the encoder's trained parameters and those of fusion and decoder."""
+        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
+        return [
+            *encoder_groups(self.encoder, self.tuning),
             ParameterGroup("decoder", trainable(own), lr_ratio=1.0),
         ]
-        return [group for group in groups if group.parameters]
+
+    def _encoding(self) -> AbstractContextManager[Any]:
+        """Return the context in which the encoder runs: without a graph where it rests."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests)
+
+
+class FrameSegmenter(FoundationSegmenter):
+    """An encoder of single images on every date, then fusion over time, map by map."""
+
+    def __init__(self, encoder: Encoder, settings: FoundationSettings, num_classes: int) -> None:
+        super().__init__(encoder, settings, settings.decoder, num_classes)
+        self.fusions = nn.ModuleList(
+            build_fusion(settings.temporal, shape.channels) for shape in encoder.maps
+        )
+        self.train(self.training)
+
+    def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return the encoder's maps [B, T, C, h, w] of every date, zero where a date is padding."""
+        folding = FrameFolding(valid_BT)
+        with self._encoding():
+            frames_NCHW = self.bands(self.encoder.scaled(folding.fold(images_BTCHW)))
+            maps_NChw = self.encoder.forward_features(frames_NCHW)
+        return [folding.unfold(map_NChw) for map_NChw in maps_NChw]
+
+    def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return one map [B, C, h, w] for each of the encoder's."""
+        pairs = zip(self.fusions, features, strict=True)
+        return [fusion(feature_BTChw, days_BT, valid_BT) for fusion, feature_BTChw in pairs]
+
+
+class SeriesSegmenter(FoundationSegmenter):
+    """An encoder of whole series, which fuses the dates itself."""
+
+    encoder: SeriesEncoder
+
+    def __init__(
+        self, encoder: SeriesEncoder, settings: ModelSettings, decoder: Decoder, num_classes: int
+    ) -> None:
+        super().__init__(encoder, settings, decoder, num_classes)
+        self.train(self.training)
+
+    def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return the encoder's maps [B, C, h, w] of the series."""
+        with self._encoding():
+            frames_NCHW = self.bands(self.encoder.scaled(images_BTCHW.flatten(0, 1)))
+            images_BTCHW = torch.unflatten(frames_NCHW, 0, valid_BT.shape)
+            return self.encoder.forward_series(images_BTCHW, days_BT, valid_BT)
+
+    def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        """Return the maps, fused as they are."""
+        return list(features)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from shapeft_tune.config.bands import BandStatistics
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
@@ -29,11 +31,19 @@ class Segmenter(nn.Module, ABC):
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the logits [B, K, H, W] of each patch; under autocast they may be in half precision.
 
-        ``images_BTCHW``: float32, the ten bands of ``bands.PASTIS_BANDS``, normalised.
+        ``images_BTCHW``: float32, normalised, the bands of the settings' sensors (``config.bands.bands_of``).
         ``days_BT``: int64, days since 1 September 2018. ``valid_BT``: bool, False where a date is padding.
         Padded dates change nothing, whatever they hold; every patch has at least one valid date. The order
         of the dates does not matter.
         """
+
+    def set_progress(self, share: float) -> None:
+        """Tell how much of the budget is done, from 0 to 1, before a step of training."""
+
+    @property
+    def pretraining_statistics(self) -> BandStatistics | None:
+        """Statistics of the bands in the network's pretraining; None where there was none."""
+        return None
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return every trainable parameter exactly once; by default in one group."""

@@ -1,8 +1,9 @@
-"""UPerNet: pyramid pooling and a feature pyramid over the maps of a plain vision transformer.
+"""UPerNet: pyramid pooling and a feature pyramid over the maps of an encoder.
 
-Source: Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018 (arXiv:1807.10221). A
-plain transformer's four maps have one resolution; as usual (BEiT, mmsegmentation) they are rescaled by 4, 2,
-1 and 1/2 into a pyramid with transposed convolutions. What differs:
+Source: Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018 (arXiv:1807.10221). The
+maps of a convolutional network are a pyramid already. A plain transformer's have one resolution; as usual
+(BEiT, mmsegmentation) four of them are rescaled by 4, 2, 1 and 1/2 into one with transposed convolutions; of
+more than four, the first ones by 4 as well. What differs:
 
 - the lateral 1 x 1 convolution comes before the rescaling, not after it, so that the transposed convolutions
   run on the decoder's channels and not on the encoder's three to four times as many;
@@ -20,24 +21,38 @@ from math import gcd
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
+from shapeft_tune.models.encoder import MapShape
+
+MOST_DOUBLINGS = 2
+"""A plain transformer's shallowest map gets this many times twice its resolution."""
 NORM_GROUP = 16
 """Channels that are normalised together; 8 where 16 does not divide the decoder's channels."""
 
 
 class UperNet(nn.Module):
-    """Four maps of one resolution to the logits of one class map."""
+    """An encoder's maps, shallowest first, to the logits of one class map."""
 
     def __init__(
-        self, in_channels: int, channels: int, pool_sizes: tuple[int, ...], dropout: float, num_classes: int
+        self,
+        maps: tuple[MapShape, ...],
+        channels: int,
+        pool_sizes: tuple[int, ...],
+        dropout: float,
+        num_classes: int,
     ) -> None:
         super().__init__()
+        *fine, deepest = maps
+        self.plain = len(fine) > 0 and len({shape.stride for shape in maps}) == 1
+        doublings = [
+            min(MOST_DOUBLINGS, len(fine) - 1 - place) if self.plain else 0 for place in range(len(fine))
+        ]
         self.laterals = nn.ModuleList(
             nn.Sequential(
-                _conv(in_channels, channels, kernel_size=1), *(_double(channels) for _ in range(times))
+                _conv(shape.channels, channels, kernel_size=1), *(_double(channels) for _ in range(times))
             )
-            for times in (2, 1, 0)
+            for shape, times in zip(fine, doublings, strict=True)
         )
-        self.pooling = PyramidPooling(in_channels, channels, pool_sizes)
+        self.pooling = PyramidPooling(deepest.channels, channels, pool_sizes)
         self.smooth = nn.ModuleList(_conv(channels, channels) for _ in self.laterals)
         self.bottleneck = _conv(channels * (len(self.laterals) + 1), channels)
         self.dropout = nn.Dropout2d(dropout)
@@ -46,8 +61,9 @@ class UperNet(nn.Module):
     def forward(self, maps_BChw: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Return the logits [B, K, *size]."""
         *fine_BChw, deepest_BChw = maps_BChw
-        # Rounded up, so that a map of a single cell still has a coarser level.
-        coarsest_BChw = self.pooling(functional.max_pool2d(deepest_BChw, kernel_size=2, ceil_mode=True))
+        if self.plain:  # rounded up, so that a map of a single cell still has a coarser level
+            deepest_BChw = functional.max_pool2d(deepest_BChw, kernel_size=2, ceil_mode=True)
+        coarsest_BChw = self.pooling(deepest_BChw)
         pyramid_BChw = [lateral(fine) for lateral, fine in zip(self.laterals, fine_BChw, strict=True)]
         pyramid_BChw.append(coarsest_BChw)
         for level in range(len(pyramid_BChw) - 2, -1, -1):

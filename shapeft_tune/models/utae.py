@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shapeft_tune.config.model import Utae
+from shapeft_tune.config.bands import S2_BANDS
+from shapeft_tune.config.models import Utae
 from shapeft_tune.errors import DataError
-from shapeft_tune.models.bands import PASTIS_BANDS
 from shapeft_tune.models.frames import FrameFolding
 from shapeft_tune.models.ltae import LightweightTemporalAttention, weighted_sum
 from shapeft_tune.models.segmenter import Segmenter
@@ -43,7 +43,7 @@ class UtaeSegmenter(Segmenter):
         self.size_multiple = config.size_multiple
         fine_to_coarse, decoder = config.encoder_widths, config.decoder_widths
         self.stem = nn.Sequential(
-            _conv(len(PASTIS_BANDS), fine_to_coarse[0], _group_norm),
+            _conv(len(S2_BANDS), fine_to_coarse[0], _group_norm),
             _conv(fine_to_coarse[0], fine_to_coarse[0], _group_norm),
         )
         self.downs = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(fine_to_coarse))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from shapeft_tune.config.inputs import Windows
 from shapeft_tune.data import Batch, prefetched, training_batches
 from shapeft_tune.errors import Interrupted, NonFiniteLoss
 from shapeft_tune.train.checkpoint import (
@@ -89,6 +90,7 @@ def _train_until(
     started = time.perf_counter()
     losses: list[torch.Tensor] = []
     for step, batch in zip(range(position.step, until), _batches(setup, position.step, until), strict=True):
+        setup.model.set_progress(step / setup.steps)
         losses.append(train_step(setup, batch, learning_rate(setup, step)))
         if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
             _require_finite(losses, step + 1)
@@ -109,6 +111,7 @@ def _batches(setup: Setup, first: int, last: int) -> Iterator[Batch]:
             batch_size=config.training.batch_size,
             seed=config.seed,
             augmentation=config.data.augmentation,
+            crop=config.model.input.side if isinstance(config.model.input, Windows) else None,
             first_step=first,
             last_step=last,
         )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shapeft_tune.data.pastis import BANDS, CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder
+from shapeft_tune.config.bands import S2_BANDS
+from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder
 from shapeft_tune.errors import DataError
 
 
 def test_the_facts_agree_with_each_other():
-    assert (len(BANDS), len(CLASS_NAMES), NUM_CLASSES, VOID) == (10, 19, 19, 19)
+    assert (len(S2_BANDS), len(CLASS_NAMES), NUM_CLASSES, VOID) == (10, 19, 19, 19)
 
 
 def test_patches_come_ordered_by_id_with_fold_and_days_since_september(handmade):

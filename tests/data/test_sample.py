@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.config.data import SampleDataset
 from shapeft_tune.data.check import check_folder
 from shapeft_tune.data.labels import labelled_patches
-from shapeft_tune.data.pastis import BANDS, VOID, PastisFolder, Patch
+from shapeft_tune.data.pastis import VOID, PastisFolder, Patch
 from shapeft_tune.data.sample import generate_sample
 from shapeft_tune.data.splits import Split
 
 MEADOW, WHEAT, CORN, BARLEY, RAPESEED, BEET = 1, 2, 3, 4, 5, 9
-RED, NIR, BLUE = BANDS.index("B04"), BANDS.index("B08"), BANDS.index("B02")
+RED, NIR, BLUE = S2_BANDS.index("B4"), S2_BANDS.index("B8"), S2_BANDS.index("B2")
 APRIL, MAY, MID_JUNE, LATE_JULY, AUGUST = (205, 230), (242, 262), (282, 293), (322, 334), (335, 355)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.models import Segmenter, build_model
 from tests.models.small_models import NUM_CLASSES, SMALL_MODELS
 

@@ -7,23 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from shapeft_tune.config.model import (
-    CromaOptical,
-    FinetuneTuning,
-    FrozenTuning,
-    LtaeFusion,
-    ModelConfig,
-    ScratchTuning,
-    Tuning,
-    UperNetDecoder,
-    Utae,
-)
+from shapeft_tune.config.decoding import LtaeFusion, UperNetDecoder
+from shapeft_tune.config.models import Croma, ModelConfig, Utae
+from shapeft_tune.config.tuning import FinetuneTuning, FrozenTuning, ScratchTuning, Tuning
 
 NUM_CLASSES = 5
 
 
-def small_croma(tuning: Tuning, dates: bool = True) -> CromaOptical:
-    return CromaOptical(
+def small_croma(tuning: Tuning, dates: bool = True) -> Croma:
+    return Croma(
         size="small",
         tuning=tuning,
         temporal=LtaeFusion(heads=4, width=16, dates=dates),

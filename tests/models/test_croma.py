@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.errors import WeightsError
 from shapeft_tune.models import load_encoder
-from shapeft_tune.models.bands import PASTIS_BANDS, BandAdapter
+from shapeft_tune.models.bands import BandAdapter
 from shapeft_tune.models.croma import CromaOpticalEncoder, distance_bias
 
 WIDTH, DEPTH, HEADS = 128, 4, 4  # of size small
@@ -137,9 +138,10 @@ def test_sixteen_heads_have_the_slopes_of_alibi() -> None:
 
 def test_missing_bands_are_stood_in_by_the_nearest_in_wavelength() -> None:
     given = torch.arange(10.0).view(1, 10, 1, 1)
-    taken = BandAdapter(CromaOpticalEncoder.band_sources)(given).flatten().int().tolist()
+    adapter = BandAdapter(CromaOpticalEncoder.bands, S2_BANDS, CromaOpticalEncoder.fill)
+    taken = adapter(given).flatten().int().tolist()
     expected = ["B2", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B8A", "B11", "B12"]
-    assert [PASTIS_BANDS[index] for index in taken] == expected
+    assert [S2_BANDS[index] for index in taken] == expected
 
 
 def test_a_file_that_does_not_fit_is_refused_with_every_name(tmp_path: Path) -> None:
@@ -165,4 +167,4 @@ def test_standardised_bands_are_scaled_as_the_authors_normalise_raw_ones() -> No
     mean, std = 1200.0, 400.0
     raw = torch.tensor([-5000.0, 300.0, 400.0, 1200.0, 1777.0, 2000.0, 9000.0])
     theirs = ((raw - (mean - 2 * std)) / (4 * std)).clamp(0, 1)
-    assert torch.allclose(CromaOpticalEncoder.scaled((raw - mean) / std), theirs, atol=1e-6)
+    assert torch.allclose(CromaOpticalEncoder(16, 4, 2, (3,)).scaled((raw - mean) / std), theirs, atol=1e-6)

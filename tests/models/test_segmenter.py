@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from shapeft_tune.config.model import ModelConfig
+from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.models import Segmenter, build_model
 from tests.models.small_models import NUM_CLASSES, SMALL_MODELS, Series, make_series
 

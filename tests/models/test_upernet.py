@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shapeft_tune.models.encoder import MapShape
 from shapeft_tune.models.upernet import UperNet
 
 
 def make_decoder(pool_sizes: tuple[int, ...] = (1, 2, 3, 6)) -> UperNet:
     torch.manual_seed(0)
-    return UperNet(in_channels=12, channels=8, pool_sizes=pool_sizes, dropout=0.0, num_classes=3)
+    return UperNet((MapShape(12, 8),) * 4, channels=8, pool_sizes=pool_sizes, dropout=0.0, num_classes=3)
 
 
 @pytest.mark.parametrize(("cells", "size"), [((1, 1), (8, 8)), ((3, 3), (24, 24)), ((4, 6), (32, 48))])

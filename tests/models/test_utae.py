@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shapeft_tune.config.model import Utae
+from shapeft_tune.config.models import Utae
 from shapeft_tune.errors import DataError
 from shapeft_tune.models import build_model
 from tests.models.reference_ltae import reference_ltae

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from shapeft_tune.config.model import CromaOptical, FrozenTuning
+from shapeft_tune.config.models import Croma
+from shapeft_tune.config.tuning import FrozenTuning
 from shapeft_tune.errors import WeightsError
 from shapeft_tune.models import build_model, load_encoder
 from shapeft_tune.models.weights import OfficialCheckpoint, read_checkpoint, resolve_weights
@@ -41,7 +42,7 @@ def test_an_absolute_name_needs_no_folder(tmp_path: Path) -> None:
 
 
 def test_missing_official_weights_are_named_with_their_source_and_place(tmp_path: Path) -> None:
-    config = CromaOptical(size="large", tuning=FrozenTuning(weights="official"))
+    config = Croma(size="large", tuning=FrozenTuning(weights="official"))
     with pytest.raises(WeightsError) as refusal:
         build_model(config, 20, weights_folder=tmp_path)
     assert str(tmp_path / "CROMA_large.pt") in str(refusal.value)
