@@ -192,15 +192,15 @@ def train(
     from shapeft_tune.config import load_trial
     from shapeft_tune.config.protocol import Role
     from shapeft_tune.train import Progress, run_trial
-    from shapeft_tune.tune.preflight import check_trials, require_writable
+    from shapeft_tune.tune.preflight import check_trial, require_writable
 
     config = load_trial(file)
     places = _places(home, data, weights)
     require_writable(places.home)
-    digest = check_trials([config], places)
+    digest = check_trial(config, places)
     folder = (
         places.single_trials / f"{config.fingerprint()}-on-{digest}"
-    )  # the same trial on other data is another
+    )  # the same trial on other data or weights is another
 
     torch.set_num_threads(threads)
 
@@ -320,11 +320,11 @@ def ui(
 
 
 @app.command()
-def doctor(home: Home = HOME, tracking_uri: TrackingUri = None) -> None:
+def doctor(home: Home = HOME, weights: WeightsFolder = None, tracking_uri: TrackingUri = None) -> None:
     """Tell what is installed, reachable and configured, and what to do about the rest."""
     from shapeft_tune.doctor import examine
 
-    findings = examine(home.resolve(), _uri(home, tracking_uri))
+    findings = examine(_places(home, weights=weights), _uri(home, tracking_uri))
     for finding in findings:
         print(f"{'ok  ' if finding.well else 'FIX '} {finding.subject:12} {finding.words}")
     if not all(finding.well for finding in findings):

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: packages, devices, memory for workers, the home, the record's store."""
+"""What `doctor` looks at: packages, devices, the home, official weights, the record's store."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapeft_tune.config.places import Places
 from shapeft_tune.errors import UserError
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "optuna", "mlflow", "rasterio", "pydantic")
@@ -26,9 +27,18 @@ class Finding:
     words: str
 
 
-def examine(home: Path, tracking_uri: str) -> list[Finding]:
+def examine(places: Places, tracking_uri: str) -> list[Finding]:
     """Look at everything that a sweep on this machine needs."""
-    return [_python(), *_packages(), *_devices(), _home(home), _disk(home), _record(tracking_uri), _ray()]
+    return [
+        _python(),
+        *_packages(),
+        *_devices(),
+        _home(places.home),
+        _disk(places.home),
+        *_weights(places.weights_folder),
+        _record(tracking_uri),
+        _ray(),
+    ]
 
 
 def _python() -> Finding:
@@ -76,6 +86,18 @@ def _disk(home: Path) -> Finding:
     return Finding(
         "disk", well, f"{free:.0f} GB free" + ("" if well else "; make room or choose another --home")
     )
+
+
+def _weights(folder: Path) -> Iterator[Finding]:
+    if not all(importlib.util.find_spec(name) for name in ("torch", "timm", "huggingface_hub")):
+        return
+    from shapeft_tune.models import croma, galileo, ssl4eo
+    from shapeft_tune.models.weights import find_official
+
+    published = [*croma.OFFICIAL.values(), *ssl4eo.OFFICIAL.values(), *galileo.OFFICIAL.values()]
+    here = [each.name for each in published if find_official(each, folder)]
+    words = f"{folder}: {len(here)} of {len(published)} official files; others are downloaded when asked for"
+    yield Finding("weights", True, ", ".join([words, *(f"here: {name}" for name in here)]))
 
 
 def _record(tracking_uri: str) -> Finding:

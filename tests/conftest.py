@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault(
+    "HF_HUB_OFFLINE", "1"
+)  # before the hub client is imported: no test may leave the machine
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

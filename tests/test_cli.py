@@ -259,7 +259,8 @@ def test_a_changed_file_is_refused_with_the_difference(shapeft: Command, tmp_pat
 
     home = tmp_path / "home"
     sweep = load_sweep(written(tmp_path / "s.yaml", SMALL))
-    cell = next(iter(Ledger.open(home / "small", sweep, check_sweep(sweep, Places(home))).cells.values()))
+    digest = check_sweep(sweep, Places(home)).data
+    cell = next(iter(Ledger.open(home / "small", sweep, digest).cells.values()))
     trial = cell.next()
     assert trial is not None
     cell.end(trial, State.COMPLETE, 0.5)

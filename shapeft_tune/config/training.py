@@ -76,6 +76,48 @@ class WeightedCrossEntropy(Frozen):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
+class Focal(Frozen):
+    """Cross-entropy in which pixels that are already sure count less (Lin et al., 2017)."""
+
+    name: Literal["focal"] = "focal"
+    gamma: float = Field(2.0, ge=0, le=10)
+    """A pixel counts by its error's probability to this power; 0 is cross-entropy."""
+    power: float = Field(0.0, ge=0, le=1)
+    """Class weights as in ``weighted_cross_entropy``; 0 for none."""
+
+
+class Dice(Frozen):
+    """One minus the Dice overlap of each class, over the whole batch (Milletari et al., 2016)."""
+
+    name: Literal["dice"] = "dice"
+
+
+class Lovasz(Frozen):
+    """Lovász-Softmax, a convex stand-in for the IoU of the classes in the batch (Berman et al., 2018)."""
+
+    name: Literal["lovasz"] = "lovasz"
+
+
+SingleLoss = Annotated[
+    CrossEntropy | WeightedCrossEntropy | Focal | Dice | Lovasz, named(), Field(discriminator="name")
+]
+
+
+class LossTerm(Frozen):
+    """One loss of a sum."""
+
+    weight: float = Field(1.0, gt=0, le=1000)
+    """Factor of this loss in the sum."""
+    loss: SingleLoss
+
+
+class LossSum(Frozen):
+    """A weighted sum of losses, such as cross-entropy, steady early on, and one that is near to the IoU."""
+
+    name: Literal["sum"] = "sum"
+    terms: tuple[LossTerm, ...] = Field(min_length=2)
+
+
 class Epochs(Frozen):
     """A budget in passes over the labelled patches, as the study had it: fewer labels, fewer steps."""
 
@@ -90,7 +132,11 @@ Steps = Annotated[int, Field(ge=1)]
 Budget = Annotated[Annotated[Steps, Tag("steps")] | Annotated[Epochs, Tag("epochs")], Discriminator(_unit)]
 Optimiser = Annotated[AdamW | Sgd, named(), Field(discriminator="name")]
 Schedule = Annotated[Cosine | MultiStep, named(), Field(discriminator="name")]
-Loss = Annotated[CrossEntropy | WeightedCrossEntropy, named(), Field(discriminator="name")]
+Loss = Annotated[
+    CrossEntropy | WeightedCrossEntropy | Focal | Dice | Lovasz | LossSum,
+    named(),
+    Field(discriminator="name"),
+]
 
 
 class TrainingConfig(Frozen):

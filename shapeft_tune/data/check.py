@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from shapeft_tune.data.pastis import (
     Patch,
     read_metadata,
 )
+from shapeft_tune.data.sources import RADAR, S2, Source
 from shapeft_tune.errors import DataError
 
 
@@ -55,13 +56,14 @@ def check_folder(
     """Look at every file of the folder: each series' header and length, each target's values.
 
     ``on_progress`` is told how many patches are done, of how many. Faults are collected; DataError is raised
-    only where there is no folder or no metadata to go by.
+    only where there is no folder or no metadata to go by. Radar counts where the folder has any.
     """
     patches, metadata_faults = read_metadata(root)
     folder = PastisFolder(root, patches)
+    radar = [source for source in RADAR.values() if (root / source.folder).is_dir()]
     findings: list[_Finding] = []
     with ThreadPoolExecutor(READERS) as pool:
-        for finding in pool.map(lambda patch: _look_at(folder, patch), patches):
+        for finding in pool.map(lambda patch: _look_at(folder, patch, radar), patches):
             findings.append(finding)
             on_progress(len(findings), len(patches))
     frames = [len(patch.days) for patch in patches]
@@ -78,11 +80,11 @@ def check_folder(
     )
 
 
-def _look_at(folder: PastisFolder, patch: Patch) -> _Finding:
+def _look_at(folder: PastisFolder, patch: Patch, radar: Sequence[Source]) -> _Finding:
     size, target_size, faults = None, None, []
     class_pixels = np.zeros(VOID + 1, dtype=np.int64)
     try:
-        size = folder.shape(patch)[-2:]
+        size = folder.size(patch)
     except DataError as error:
         faults.append(str(error))
     try:
@@ -93,7 +95,17 @@ def _look_at(folder: PastisFolder, patch: Patch) -> _Finding:
         faults.append(str(error))
     if size and target_size and size != target_size:
         faults.append(f"{folder.target_path(patch)}: expected the images' size {size}; got {target_size}")
+    faults += [fault for source in radar for fault in _radar_faults(folder, patch, source, size)]
     return _Finding(size, tuple(class_pixels.tolist()), tuple(faults))
+
+
+def _radar_faults(
+    folder: PastisFolder, patch: Patch, source: Source, size: tuple[int, int] | None
+) -> Iterator[str]:
+    try:
+        folder.size(patch, (S2, source) if size else (source,))
+    except DataError as error:
+        yield str(error)
 
 
 def _statistics_faults(folder: PastisFolder) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 Format: V. Sainte Fare Garnot and L. Landrieu, "Panoptic Segmentation of Satellite Image Time Series with
 Convolutional Temporal Attention Networks", ICCV 2021; https://github.com/VSainteuf/pastis-benchmark.
-Only Sentinel-2 and the annotations are ever opened; a PASTIS-R folder's radar stays untouched.
+Only what is asked for is opened: a PASTIS-R folder's radar stays untouched by a network that sees none.
 
-Legend: T frames of one patch, C = 10 bands, H and W pixels.
+Legend: T frames of one patch, C bands, H and W pixels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapeft_tune.config.bands import S2_BANDS, BandStatistics
+from shapeft_tune.config.bands import BandStatistics
+from shapeft_tune.data.sources import RADAR, S2, Source, as_integers
 from shapeft_tune.errors import DataError
 
 CLASS_NAMES = (
@@ -56,8 +58,8 @@ SEASON_START = date(2018, 9, 1)
 """Day 0 of every series."""
 
 METADATA = "metadata.geojson"
-STATISTICS = "NORM_S2_patch.json"
-IMAGE_FOLDER = "DATA_S2"
+STATISTICS = S2.statistics
+IMAGE_FOLDER = S2.folder
 TARGET_FOLDER = "ANNOTATIONS"
 READERS = 8
 """Threads that read patches at once; reading waits for the disk, not for a core."""
@@ -71,6 +73,14 @@ class Patch:
     fold: int
     days: tuple[int, ...]
     """Days since ``SEASON_START`` of each Sentinel-2 frame, ascending."""
+    days_S1A: tuple[int, ...] = ()
+    """Those of each Sentinel-1 frame on an ascending orbit; empty where there are none."""
+    days_S1D: tuple[int, ...] = ()
+    """Those on a descending orbit."""
+
+    def days_of(self, source: Source) -> tuple[int, ...]:
+        """Return the days of a source's frames."""
+        return {"S2": self.days, "S1A": self.days_S1A, "S1D": self.days_S1D}[source.name]
 
 
 @dataclass(frozen=True)
@@ -93,14 +103,31 @@ class PastisFolder:
         """Return the patches of these folds, ordered by id."""
         return tuple(patch for patch in self.patches if patch.fold in folds)
 
-    def shape(self, patch: Patch) -> tuple[int, int, int, int]:
-        """Return (T, C, H, W) of a patch's series from its file's header."""
-        frames, bands, height, width = self._series_TCHW(patch).shape
-        return frames, bands, height, width
+    def shape(self, patch: Patch, source: Source = S2) -> tuple[int, int, int, int]:
+        """Return (T, C, H, W) of a patch's series from its file's header; channels are those stored."""
+        frames, channels, height, width = self._series_TCHW(patch, source).shape
+        return frames, channels, height, width
 
-    def images(self, patch: Patch, frames: Sequence[int]) -> NDArray[np.int16]:
-        """Return these frames as int16 [len(frames), C, H, W]; no other frame is read from disk."""
-        return self._series_TCHW(patch)[list(frames)]
+    def size(self, patch: Patch, sources: Sequence[Source] = (S2,)) -> tuple[int, int]:
+        """Return (H, W) from the headers of these sources, which have to agree."""
+        sizes = {source: self.shape(patch, source)[-2:] for source in sources}
+        first = sizes[sources[0]]
+        for source, size in sizes.items():
+            if size != first:
+                path = self.image_path(patch, source)
+                raise _unreadable(path, f"the size {first} of {sources[0].name}", str(size))
+        return first
+
+    def images(self, patch: Patch, frames: Sequence[int], source: Source = S2) -> NDArray[np.int16]:
+        """Return the bands of these frames as int16 [len(frames), C, H, W]; no other is read from disk.
+
+        Units are those of ``config.bands``: radar comes as hundredths of a decibel.
+        """
+        stored_TCHW = self._series_TCHW(patch, source)[list(frames), : len(source.bands)]
+        try:
+            return as_integers(stored_TCHW, source)
+        except ValueError as error:
+            raise _unreadable(self.image_path(patch, source), "numbers", str(error)) from None
 
     def target(self, patch: Patch) -> NDArray[np.uint8]:
         """Return the class of each pixel as uint8 [H, W]; ``VOID`` where unknown."""
@@ -115,12 +142,14 @@ class PastisFolder:
             )
         return labels_HW.astype(np.uint8)
 
-    def statistics(self) -> dict[int, BandStatistics]:
-        """Return the official statistics of each fold, as ``NORM_S2_patch.json`` has them."""
-        path = self.root / STATISTICS
+    def statistics(self, source: Source = S2) -> dict[int, BandStatistics]:
+        """Return the official statistics of each fold, in the units of ``config.bands``."""
+        path = self.root / source.statistics
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return {int(name.removeprefix("Fold_")): _statistics(entry) for name, entry in content.items()}
+            return {
+                int(name.removeprefix("Fold_")): _statistics(entry, source) for name, entry in content.items()
+            }
         except FileNotFoundError:
             raise DataError(
                 f"{path} is missing: it holds the official mean and standard deviation of each fold"
@@ -128,7 +157,7 @@ class PastisFolder:
             ) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f'{path}: expected {{"Fold_1": {{"mean": [{len(S2_BANDS)} numbers], "std": [...]}}}}; got'
+                f'{path}: expected {{"Fold_1": {{"mean": [{source.channels} numbers], "std": [...]}}}}; got'
                 f" something else ({error}) - copy it again, or set `data.normalisation: own`"
             ) from None
 
@@ -142,21 +171,28 @@ class PastisFolder:
                 seen.update(f"{name}/{file}:{size}\n".encode())
         return seen.hexdigest()[:16]
 
-    def image_path(self, patch: Patch) -> Path:
+    def image_path(self, patch: Patch, source: Source = S2) -> Path:
         """Return where a patch's series is stored."""
-        return self.root / IMAGE_FOLDER / f"S2_{patch.id}.npy"
+        return self.root / source.folder / f"{source.name}_{patch.id}.npy"
 
     def target_path(self, patch: Patch) -> Path:
         """Return where a patch's labels are stored."""
         return self.root / TARGET_FOLDER / f"TARGET_{patch.id}.npy"
 
-    def _series_TCHW(self, patch: Patch) -> NDArray[np.int16]:
-        path = self.image_path(patch)
+    def _series_TCHW(self, patch: Patch, source: Source) -> NDArray[Any]:
+        days = patch.days_of(source)
+        if not days:
+            raise DataError(
+                f"{self.root / METADATA}: expected {source.dates} of patch {patch.id}; got none that can be"
+                " read - only PASTIS-R has Sentinel-1"
+            )
+        path = self.image_path(patch, source)
         array = open_array(path)
-        if array.ndim != 4 or array.shape[1] != len(S2_BANDS) or array.dtype != np.int16:
-            raise _unreadable(path, f"int16 [dates, {len(S2_BANDS)}, H, W]", _described(array))
-        if array.shape[0] != len(patch.days):
-            raise _unreadable(path, f"{len(patch.days)} frames, as {METADATA} has dates", str(array.shape[0]))
+        if array.ndim != 4 or array.shape[1] != source.channels or array.dtype != source.dtype:
+            expected = f"{np.dtype(source.dtype)} [dates, {source.channels}, H, W]"
+            raise _unreadable(path, expected, _described(array))
+        if array.shape[0] != len(days):
+            raise _unreadable(path, f"{len(days)} frames, as {METADATA} has dates", str(array.shape[0]))
         return array
 
 
@@ -231,7 +267,15 @@ def _patch(properties: Any, number: int) -> Patch:
         ) from None
     if any(after <= before for before, after in itertools.pairwise(days)):
         raise ValueError(f"patch {patch_id}: expected dates-S2 in ascending order; got another order")
-    return Patch(patch_id, fold, days)
+    return Patch(patch_id, fold, days, *(_radar_days(properties, source) for source in RADAR.values()))
+
+
+def _radar_days(properties: dict[str, Any], source: Source) -> tuple[int, ...]:
+    """Return the days of a radar source, none where they are faulty: most networks do not need them."""
+    try:
+        return tuple(_days(properties.get(source.dates)))
+    except (ValueError, TypeError, AttributeError):
+        return ()
 
 
 def _days(dates: Any) -> Iterator[int]:
@@ -240,14 +284,22 @@ def _days(dates: Any) -> Iterator[int]:
     if not stored:
         raise ValueError("no dates")
     for _, day in sorted(stored.items(), key=lambda item: int(item[0])):
-        yield (date.fromisoformat(str(day)) - SEASON_START).days
+        yield _day(str(day))
 
 
-def _statistics(entry: dict[str, list[float]]) -> BandStatistics:
+@lru_cache(maxsize=4096)  # the patches of one satellite tile share their dates
+def _day(yyyymmdd: str) -> int:
+    return (date.fromisoformat(yyyymmdd) - SEASON_START).days
+
+
+def _statistics(entry: dict[str, list[float]], source: Source) -> BandStatistics:
     mean, std = tuple(map(float, entry["mean"])), tuple(map(float, entry["std"]))
-    if len(mean) != len(S2_BANDS) or len(std) != len(S2_BANDS) or not all(map(math.isfinite, mean + std)):
-        raise ValueError(f"{len(mean)} means and {len(std)} standard deviations for {len(S2_BANDS)} bands")
-    return BandStatistics(mean, std)
+    if {len(mean), len(std)} != {source.channels} or not all(map(math.isfinite, mean + std)):
+        raise ValueError(f"{len(mean)} means and {len(std)} standard deviations, of {source.channels} each")
+    bands, scale = len(source.bands), source.scale
+    return BandStatistics(
+        tuple(value * scale for value in mean[:bands]), tuple(value * scale for value in std[:bands])
+    )
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:

@@ -6,17 +6,19 @@ Legend: T frames, C bands, H and W pixels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapeft_tune.config.data import SampleDataset
 from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data.labels import labelled_patches, shuffled
-from shapeft_tune.data.pastis import PastisFolder, Patch
+from shapeft_tune.data.pastis import METADATA, PastisFolder, Patch
+from shapeft_tune.data.sources import S2, Source, nearest_frames, sources_of
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import ClosedTestFold, DataError, Problem
 
@@ -26,8 +28,9 @@ class Sample:
     """One patch as stored: integers, not normalised."""
 
     images_TCHW: NDArray[np.int16]
+    """The bands of the trial's sensors, in the order and units of ``config.bands``."""
     days_T: NDArray[np.int64]
-    """Days since ``pastis.SEASON_START``."""
+    """Days of Sentinel-2 since ``pastis.SEASON_START``, also where only the radar of those days is read."""
     valid_T: NDArray[np.bool_]
     """False for padding."""
     target_HW: NDArray[np.uint8]
@@ -36,11 +39,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """A sequence of samples, each read when it is asked for."""
+    """A sequence of samples, each read when it is asked for.
+
+    The dates are chosen among those of Sentinel-2, whatever is read: so every network sees the same days,
+    and settings stay comparable. Each date gets the radar frame that is nearest to it.
+    """
 
     folder: PastisFolder
     patches: tuple[Patch, ...]
     temporal_length: int
+    sources: tuple[Source, ...] = (S2,)
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -48,16 +56,25 @@ class Split:
     def sample(self, index: int) -> Sample:
         """Read one patch: the chosen frames and the labels, nothing else."""
         patch = self.patches[index]
-        frames = even_frames(patch.days, self.temporal_length)
-        images_TCHW = self.folder.images(patch, frames)
+        days = [patch.days[frame] for frame in even_frames(patch.days, self.temporal_length)]
+        images_TCHW = self._images(patch, days)
         target_HW = self.folder.target(patch)
         if images_TCHW.shape[-2:] != target_HW.shape:
             raise DataError(
                 f"{self.folder.target_path(patch)}: expected the images' size"
                 f" {images_TCHW.shape[-2:]}; got {target_HW.shape} - copy or download this file again"
             )
-        days_T = np.array([patch.days[frame] for frame in frames], dtype=np.int64)
-        return Sample(images_TCHW, days_T, np.ones(len(frames), dtype=np.bool_), target_HW, patch.id)
+        days_T = np.array(days, dtype=np.int64)
+        return Sample(images_TCHW, days_T, np.ones(len(days), dtype=np.bool_), target_HW, patch.id)
+
+    def _images(self, patch: Patch, days: Sequence[int]) -> NDArray[np.int16]:
+        parts_TCHW = [
+            self.folder.images(patch, nearest_frames(patch.days_of(source), days), source)
+            for source in self.sources
+        ]
+        if len({part_TCHW.shape[-2:] for part_TCHW in parts_TCHW}) > 1:
+            self.folder.size(patch, self.sources)  # which says what does not fit
+        return parts_TCHW[0] if len(parts_TCHW) == 1 else np.concatenate(parts_TCHW, axis=1)
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,8 @@ def open_splits(config: TrialConfig, folder: PastisFolder, role: Role) -> Splits
     train = labelled_patches(folder.in_folds(folds.train), config.data.label_fraction, config.seed)
     validation = _fixed_part(folder.in_folds(folds.validation), config.validation.patches)
     test = folder.in_folds(folds.test)
-    return Splits(role, *(Split(folder, patches, length) for patches in (train, validation, test)))
+    sources = sources_of(config.model.sensors, config.data.orbit)
+    return Splits(role, *(Split(folder, patches, length, sources) for patches in (train, validation, test)))
 
 
 def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, ...]:
@@ -98,13 +116,16 @@ def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, .
 def problems_with(config: TrialConfig, folder: PastisFolder) -> list[Problem]:
     """Return everything that would make this trial fail on this folder, before a GPU is touched.
 
-    Reads the header of every series of the trial's folds, no image.
+    Reads the header of every series that the trial would read, no image.
     """
     folds = config.data.folds
     patches = folder.in_folds({*folds.train, *folds.validation, *folds.test})
+    sources = sources_of(config.model.sensors, config.data.orbit)
     problems = [*_empty_folds(config, folder), *_short_series(config, patches)]
+    if radar_problems := list(_lacking_radar(config, patches, sources)):
+        return problems + radar_problems
     try:
-        sizes = Counter(folder.shape(patch)[-2:] for patch in patches)
+        sizes = Counter(folder.size(patch, sources) for patch in patches)
     except DataError as error:
         return [*problems, Problem("data.dataset", "files that can be read", str(error))]
     return [*problems, *_unfit_sizes(config, sizes)]
@@ -127,6 +148,22 @@ def _short_series(config: TrialConfig, patches: tuple[Patch, ...]) -> Iterator[P
             f"at most {len(shortest.days)}, the dates of patch {shortest.id}",
             str(length),
         )
+
+
+def _lacking_radar(
+    config: TrialConfig, patches: tuple[Patch, ...], sources: tuple[Source, ...]
+) -> Iterator[Problem]:
+    name = config.model.name
+    for source in sources:
+        if not (lacking := [patch.id for patch in patches if not patch.days_of(source)]):
+            continue
+        if isinstance(config.data.dataset, SampleDataset):
+            expected = f"pastis, with a PASTIS-R folder, for {name}"
+            yield Problem("data.dataset", expected, "sample, which has no Sentinel-1")
+        else:
+            expected = f"{source.dates} of every patch in {METADATA}: {name} sees Sentinel-1"
+            got = f"none that can be read for {len(lacking)} of {len(patches)}, the first {lacking[0]}"
+            yield Problem("data.dataset", expected, got, "use PASTIS-R, or see `data.orbit`")
 
 
 def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterator[Problem]:

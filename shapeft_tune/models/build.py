@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from shapeft_tune.config.models import Croma, ModelConfig, Utae
-from shapeft_tune.models.croma import load_croma_optical
+from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.models.encoder import Encoder
-from shapeft_tune.models.foundation import FrameSegmenter
 from shapeft_tune.models.inputs import behind
 from shapeft_tune.models.segmenter import Segmenter
-from shapeft_tune.models.utae import UtaeSegmenter
+
+FILES: dict[str, str] = {
+    "croma_joint": "croma",
+    "croma_optical": "croma",
+    "croma_sar": "croma",
+    "galileo": "galileo",
+    "ssl4eo_vit": "ssl4eo",
+    "timm": "timm_backbone",
+    "utae": "utae",
+}
+"""The file in this folder for each name of a model; imported when one is built, as timm takes seconds.
+
+Its function ``build(config, num_classes, weights_folder)`` returns a :class:`Segmenter`. Where the encoder
+can be had alone, ``load(name, weights, **settings)`` returns it.
+"""
 
 
 def build_model(config: ModelConfig, num_classes: int, weights_folder: Path | None = None) -> Segmenter:
@@ -21,32 +33,30 @@ def build_model(config: ModelConfig, num_classes: int, weights_folder: Path | No
     Random weights are drawn from torch's global generator: seed it first. Raises WeightsError where the
     weights are missing or do not fit.
     """
-    network = _BUILDERS[type(config)](config, num_classes, weights_folder)
+    network: Segmenter = _file(config.name).build(config, num_classes, weights_folder)
     return behind(config.input, network)
 
 
 def load_encoder(name: str, weights: str, **settings: Any) -> Encoder:
     """Return a pretrained encoder by itself, for features without a decoder.
 
-    ``name``: ``croma_optical``, with the settings ``size``, ``layers`` and ``weights_folder``. ``weights``:
-    ``none``, ``official`` or a file. Raises WeightsError where the weights are missing or do not fit.
+    Args:
+        name: as ``model.name`` in a trial, with ``timm:<backbone>`` for those of timm.
+        weights: ``none``, ``official`` or a file.
+        settings: ``layers`` and ``weights_folder`` for all of them; ``size`` for CROMA and Galileo, ``patch``
+            and ``ndvi`` for Galileo, ``pretraining`` for ``ssl4eo_vit``, ``side`` for timm.
+
+    Raises:
+        WeightsError: the weights are missing or do not fit.
+        ValueError: there is no such encoder.
     """
-    if name not in _ENCODERS:
-        raise ValueError(f"expected one of the encoders {sorted(_ENCODERS)}; got {name!r}")
-    return _ENCODERS[name](weights, **settings)
+    family = name.partition(":")[0]
+    if family not in FILES or not hasattr(_file(family), "load"):
+        known = [known for known in FILES if hasattr(_file(known), "load")]
+        raise ValueError(f"expected one of the encoders {known}; got {name!r}")
+    encoder: Encoder = _file(family).load(name, weights, **settings)
+    return encoder
 
 
-def _utae(config: Utae, num_classes: int, weights_folder: Path | None) -> Segmenter:
-    return UtaeSegmenter(config, num_classes)
-
-
-def _croma(config: Croma, num_classes: int, weights_folder: Path | None) -> Segmenter:
-    encoder = load_croma_optical(config.tuning.weights, config.size, config.feature_layers, weights_folder)
-    return FrameSegmenter(encoder, config, num_classes)
-
-
-_BUILDERS: dict[type, Callable[[Any, int, Path | None], Segmenter]] = {
-    Utae: _utae,
-    Croma: _croma,
-}
-_ENCODERS: dict[str, Callable[..., Encoder]] = {"croma_optical": load_croma_optical}
+def _file(name: str) -> Any:
+    return import_module(f"shapeft_tune.models.{FILES[name]}")

@@ -22,7 +22,13 @@ def build_decoder(config: Decoder, maps: tuple[MapShape, ...], num_classes: int)
         case UperNetDecoder():
             return UperNet(maps, config.channels, config.pool_sizes, config.dropout, num_classes)
         case LinearDecoder():
-            return LinearHead(maps[-1:] if config.maps == "last" else maps, config.dropout, num_classes)
+            return LinearHead(maps, config.dropout, num_classes)
+
+
+def first_map_used(config: Decoder, maps: tuple[MapShape, ...]) -> int:
+    """Return from which of an encoder's maps on, shallowest first, a decoder uses them."""
+    last_alone = isinstance(config, LinearDecoder) and config.maps == "last"
+    return len(maps) - 1 if last_alone else 0
 
 
 class LinearHead(nn.Module):
@@ -36,11 +42,10 @@ class LinearHead(nn.Module):
 
     def forward(self, maps_BChw: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Return the logits [B, K, *size]."""
-        used_BChw = maps_BChw[-len(self.norms) :]
-        finest = used_BChw[0].shape[-2:]
+        finest = maps_BChw[0].shape[-2:]
         normed_BChw = [
             norm(map_BChw.movedim(1, -1)).movedim(-1, 1)
-            for norm, map_BChw in zip(self.norms, used_BChw, strict=True)
+            for norm, map_BChw in zip(self.norms, maps_BChw, strict=True)
         ]
         joined_BChw = torch.cat([_resized(map_BChw, finest) for map_BChw in normed_BChw], dim=1)
         return _resized(self.classify(self.dropout(joined_BChw)), size)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,24 +18,22 @@ from shapeft_tune.config.bands import BandStatistics, bands_of
 from shapeft_tune.config.decoding import Decoder
 from shapeft_tune.config.models import FoundationSettings, ModelSettings
 from shapeft_tune.models.bands import BandAdapter
-from shapeft_tune.models.decoders import build_decoder
+from shapeft_tune.models.decoders import build_decoder, first_map_used
 from shapeft_tune.models.encoder import Encoder, SeriesEncoder
 from shapeft_tune.models.frames import FrameFolding
 from shapeft_tune.models.fusion import build_fusion
-from shapeft_tune.models.segmenter import ParameterGroup, Segmenter, trainable
-from shapeft_tune.models.tuning import encoder_groups, prepared, rests, set_encoder_mode
+from shapeft_tune.models.tuning import TunedSegmenter
 
 
-class FoundationSegmenter(Segmenter):
+class FoundationSegmenter(TunedSegmenter):
     """An encoder, tuned as its settings say, and a decoder on its fused maps."""
 
     def __init__(self, encoder: Encoder, settings: ModelSettings, decoder: Decoder, num_classes: int) -> None:
-        super().__init__()
-        self.tuning, self.given_bands = settings.tuning, bands_of(settings.sensors)
-        self.progress = 1.0
+        super().__init__(encoder, settings.tuning)
+        self.given_bands = bands_of(settings.sensors)
         self.bands = BandAdapter(encoder.bands, self.given_bands, encoder.fill)
-        self.encoder = prepared(encoder, settings.tuning)
-        self.decoder = build_decoder(decoder, encoder.maps, num_classes)
+        self.first_map = first_map_used(decoder, encoder.maps)
+        self.decoder = build_decoder(decoder, encoder.maps[self.first_map :], num_classes)
 
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
@@ -47,7 +43,7 @@ class FoundationSegmenter(Segmenter):
 
     @abstractmethod
     def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
-        """Return the encoder's maps, as :meth:`decode` takes them."""
+        """Return those of the encoder's maps that the decoder uses, as :meth:`decode` takes them."""
 
     @abstractmethod
     def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
@@ -64,35 +60,6 @@ class FoundationSegmenter(Segmenter):
         """The statistics of the given bands in the encoder's pretraining."""
         return self.encoder.statistics_of(self.given_bands)
 
-    @property
-    def encoder_rests(self) -> bool:
-        """Whether the whole encoder is frozen now, so that no gradient is needed in it."""
-        return rests(self.tuning, self.progress)
-
-    def set_progress(self, share: float) -> None:
-        """Begin the second stage of a two-stage tuning when its time has come."""
-        before, self.progress = self.encoder_rests, share
-        if self.encoder_rests != before:
-            self.train(self.training)
-
-    def train(self, mode: bool = True) -> FoundationSegmenter:
-        """Set the mode of all parts; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        set_encoder_mode(self.encoder, self.tuning, self.progress, mode)
-        return self
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the encoder's trained parameters and those of fusion and decoder."""
-        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
-        return [
-            *encoder_groups(self.encoder, self.tuning),
-            ParameterGroup("decoder", trainable(own), lr_ratio=1.0),
-        ]
-
-    def _encoding(self) -> AbstractContextManager[Any]:
-        """Return the context in which the encoder runs: without a graph where it rests."""
-        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests)
-
 
 class FrameSegmenter(FoundationSegmenter):
     """An encoder of single images on every date, then fusion over time, map by map."""
@@ -100,16 +67,15 @@ class FrameSegmenter(FoundationSegmenter):
     def __init__(self, encoder: Encoder, settings: FoundationSettings, num_classes: int) -> None:
         super().__init__(encoder, settings, settings.decoder, num_classes)
         self.fusions = nn.ModuleList(
-            build_fusion(settings.temporal, shape.channels) for shape in encoder.maps
+            build_fusion(settings.temporal, shape.channels) for shape in encoder.maps[self.first_map :]
         )
-        self.train(self.training)
 
     def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return the encoder's maps [B, T, C, h, w] of every date, zero where a date is padding."""
         folding = FrameFolding(valid_BT)
-        with self._encoding():
+        with self.encoding():
             frames_NCHW = self.bands(self.encoder.scaled(folding.fold(images_BTCHW)))
-            maps_NChw = self.encoder.forward_features(frames_NCHW)
+            maps_NChw = self.encoder.forward_features(frames_NCHW)[self.first_map :]
         return [folding.unfold(map_NChw) for map_NChw in maps_NChw]
 
     def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
@@ -123,18 +89,12 @@ class SeriesSegmenter(FoundationSegmenter):
 
     encoder: SeriesEncoder
 
-    def __init__(
-        self, encoder: SeriesEncoder, settings: ModelSettings, decoder: Decoder, num_classes: int
-    ) -> None:
-        super().__init__(encoder, settings, decoder, num_classes)
-        self.train(self.training)
-
     def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return the encoder's maps [B, C, h, w] of the series."""
-        with self._encoding():
+        with self.encoding():
             frames_NCHW = self.bands(self.encoder.scaled(images_BTCHW.flatten(0, 1)))
             images_BTCHW = torch.unflatten(frames_NCHW, 0, valid_BT.shape)
-            return self.encoder.forward_series(images_BTCHW, days_BT, valid_BT)
+            return self.encoder.forward_series(images_BTCHW, days_BT, valid_BT)[self.first_map :]
 
     def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return the maps, fused as they are."""

@@ -27,5 +27,8 @@ class FrameFolding:
         """Return [B, T, C, H, W], zero where a date is padding."""
         if self.unpadded:
             return torch.unflatten(maps_NCHW, 0, self.valid_BT.shape)
-        padded = maps_NCHW.new_zeros(*self.valid_BT.shape, *maps_NCHW.shape[1:])
-        return torch.index_put(padded, (self.valid_BT,), maps_NCHW)
+        layout = torch.channels_last if maps_NCHW.stride(1) == 1 else torch.contiguous_format
+        empty_NCHW = maps_NCHW.new_empty(self.valid_BT.numel(), *maps_NCHW.shape[1:])
+        padded_NCHW = torch.zeros_like(empty_NCHW, memory_format=layout)
+        filled_NCHW = torch.index_put(padded_NCHW, (self.valid_BT.flatten(),), maps_NCHW)
+        return torch.unflatten(filled_NCHW, 0, self.valid_BT.shape)

@@ -16,7 +16,10 @@ YEAR = 365.25
 
 
 def build_fusion(config: Fusion, channels: int) -> nn.Module:
-    """Return a module from (maps_BTCHW, days_BT, valid_BT) to maps [B, C, H, W]."""
+    """Return a module from (maps_BTCHW, days_BT, valid_BT) to maps [B, C, H, W].
+
+    Maps of padded dates may hold any finite numbers, their days anything.
+    """
     match config:
         case LtaeFusion():
             return AttentionFusion(config, channels)

@@ -107,11 +107,28 @@ class PixelGroupNorm(nn.Module):
 
 def weighted_sum(maps_BTCHW: Tensor, attention_BThHW: Tensor) -> Tensor:
     """Sum the dates, [B, C, H, W]: each head's attention weighs its own run of C / h channels."""
-    heads = attention_BThHW.shape[2]
-    grouped_BThCHW = torch.unflatten(maps_BTCHW, 2, (heads, -1))
     # The softmax returns float32 under autocast; the maps, many times larger, are not to follow it.
-    weight_BTh1HW = attention_BThHW[:, :, :, None].to(maps_BTCHW.dtype)
-    return (grouped_BThCHW * weight_BTh1HW).sum(dim=1).flatten(1, 2)
+    weight_BThHW = attention_BThHW.to(maps_BTCHW.dtype)
+    if maps_BTCHW.is_cpu and maps_BTCHW.stride(2) == 1:
+        return _weighted_sum_of_channels_last(maps_BTCHW, weight_BThHW)
+    grouped_BThCHW = torch.unflatten(maps_BTCHW, 2, (attention_BThHW.shape[2], -1))
+    return (grouped_BThCHW * weight_BThHW[:, :, :, None]).sum(dim=1).flatten(1, 2)
+
+
+def _weighted_sum_of_channels_last(maps_BTCHW: Tensor, weight_BThHW: Tensor) -> Tensor:
+    """Do the same for maps whose channels are next to each other in memory.
+
+    Their innermost loop would be over the few channels of one head, ten times as slow as over all of them:
+    so heads are repeated. Date by date, because that would be a second copy of all the maps.
+    """
+    share = maps_BTCHW.shape[2] // weight_BThHW.shape[2]
+    dates = zip(
+        maps_BTCHW.permute(1, 0, 3, 4, 2).unbind(), weight_BThHW.permute(1, 0, 3, 4, 2).unbind(), strict=True
+    )
+    total_BHWC = maps_BTCHW.new_zeros((), dtype=torch.float32)
+    for map_BHWC, weight_BHWh in dates:
+        total_BHWC = total_BHWC + map_BHWC * weight_BHWh.repeat_interleave(share, dim=-1)
+    return total_BHWC.to(maps_BTCHW.dtype).permute(0, 3, 1, 2)
 
 
 def encode_days(days_BT: Tensor, channels: int) -> Tensor:

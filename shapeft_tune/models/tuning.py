@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+import torch
 from torch import nn
 
 from shapeft_tune.config.tuning import FinetuneTuning, FrozenTuning, LoraTuning, ScratchTuning, Tuning
 from shapeft_tune.errors import UserError
 from shapeft_tune.models.encoder import Encoder
-from shapeft_tune.models.segmenter import ParameterGroup, trainable
+from shapeft_tune.models.segmenter import ParameterGroup, Segmenter, trainable
 
 UPDATE = "lora_"
 """Begins the names of the modules that peft adds."""
+
+
+class TunedSegmenter(Segmenter):
+    """A segmenter whose encoder is trained as its tuning says, and all its other parts always."""
+
+    def __init__(self, encoder: Encoder, tuning: Tuning) -> None:
+        super().__init__()
+        self.tuning, self.progress = tuning, 1.0
+        self.encoder = prepared(encoder, tuning)
+        set_encoder_mode(self.encoder, tuning, self.progress, self.training)
+
+    @property
+    def encoder_rests(self) -> bool:
+        """Whether the whole encoder is frozen now, so that no gradient is needed in it."""
+        return rests(self.tuning, self.progress)
+
+    def encoding(self) -> AbstractContextManager[Any]:
+        """Return the context in which the encoder runs: without a graph where it rests."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests)
+
+    def set_progress(self, share: float) -> None:
+        """Begin the second stage of a two-stage tuning when its time has come."""
+        before, self.progress = self.encoder_rests, share
+        if self.encoder_rests != before:
+            set_encoder_mode(self.encoder, self.tuning, share, self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all parts; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        set_encoder_mode(self.encoder, self.tuning, self.progress, mode)
+        return self
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return the encoder's trained parameters and those of all other parts."""
+        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
+        return [
+            *encoder_groups(self.encoder, self.tuning),
+            ParameterGroup("decoder", trainable(own), lr_ratio=1.0),
+        ]
 
 
 def prepared(encoder: Encoder, tuning: Tuning) -> Encoder:

@@ -3,12 +3,15 @@
 Source: Garnot and Landrieu, "Panoptic Segmentation of Satellite Image Time Series with Convolutional
 Temporal Attention Networks", 2021 (arXiv:2107.07933), github.com/VSainteuf/utae-paps (MIT). Written anew;
 same layers in the same order (attention mode ``att_group``, group norm in the encoder, batch norm in the
-decoder, reflect padding). What differs:
+decoder, reflect padding), so the published checkpoints load. What differs:
 
 - padding is told by a mask, and padded dates are neither encoded nor part of any statistic;
 - weights start from PyTorch's defaults: the original's training script draws even the scales of the
   normalisation layers and all biases from a normal distribution;
-- like the original, the last convolution is followed by batch norm and ReLU, so logits are not negative.
+- like the original, the last convolution is followed by batch norm and ReLU, so logits are not negative;
+- the encoder, for the tuning modes, is what sees single images: the stem and the downward levels;
+- on the CPU, maps are laid out channels-last, and padding stays in the precision of the maps
+  (``benchmarks/README.md`` has the times).
 
 Shape suffixes: B batch, T dates, N valid frames, C channels, h heads, H W pixels, K classes.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +29,60 @@ from torch.nn import functional
 from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.config.models import Utae
 from shapeft_tune.errors import DataError
+from shapeft_tune.models.encoder import Encoder, MapShape, in_order
 from shapeft_tune.models.frames import FrameFolding
 from shapeft_tune.models.ltae import LightweightTemporalAttention, weighted_sum
 from shapeft_tune.models.segmenter import Segmenter
+from shapeft_tune.models.tuning import TunedSegmenter
+from shapeft_tune.models.utae_published import fill_from_published
+from shapeft_tune.models.weights import resolve_weights
 
 NORM_GROUPS = 4
 """Groups of every group norm in the encoder."""
 HEAD_WIDTH = 32
 """Channels between the two convolutions of the head."""
+FRAMES_AT_ONCE = 3
+"""Encoded together on the CPU where no gradient needs the maps in between; few, so that memory is reused."""
 
 
-class UtaeSegmenter(Segmenter):
-    """U-TAE as a segmenter; trained from scratch."""
+class UtaeEncoder(Encoder):
+    """The convolutions that every date goes through by itself."""
+
+    bands = S2_BANDS
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.maps = tuple(MapShape(width, 2**level) for level, width in enumerate(widths))
+        self.stem = nn.Sequential(
+            _conv(len(S2_BANDS), widths[0], _group_norm), _conv(widths[0], widths[0], _group_norm)
+        )
+        self.downs = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(widths))
+
+    def forward_features(self, images_NCHW: Tensor) -> list[Tensor]:
+        """Return the maps of every level, finest first."""
+        if torch.is_grad_enabled() or images_NCHW.device.type != "cpu":
+            return self._levels(images_NCHW)
+        parts = [self._levels(part_NCHW) for part_NCHW in torch.split(images_NCHW, FRAMES_AT_ONCE)]
+        return [torch.cat(level) for level in zip(*parts, strict=True)]
+
+    def _levels(self, images_NCHW: Tensor) -> list[Tensor]:
+        maps_NCHW = [self.stem(_laid_out(images_NCHW))]
+        for down in self.downs:
+            maps_NCHW.append(down(maps_NCHW[-1]))
+        return maps_NCHW
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return every parameter once, level by level."""
+        return in_order(self.stem, *self.downs)
+
+
+class UtaeSegmenter(TunedSegmenter):
+    """U-TAE as a segmenter; trained from scratch, or tuned from a checkpoint of the whole network."""
 
     def __init__(self, config: Utae, num_classes: int) -> None:
-        super().__init__()
-        self.size_multiple = config.size_multiple
         fine_to_coarse, decoder = config.encoder_widths, config.decoder_widths
-        self.stem = nn.Sequential(
-            _conv(len(S2_BANDS), fine_to_coarse[0], _group_norm),
-            _conv(fine_to_coarse[0], fine_to_coarse[0], _group_norm),
-        )
-        self.downs = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(fine_to_coarse))
+        super().__init__(UtaeEncoder(fine_to_coarse), config.tuning)
+        self.size_multiple = config.size_multiple
         self.temporal = LightweightTemporalAttention(
             fine_to_coarse[-1],
             fine_to_coarse[-1],
@@ -67,19 +103,13 @@ class UtaeSegmenter(Segmenter):
         """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
         self._check_size(*images_BTCHW.shape[-2:])
         folding = FrameFolding(valid_BT)
-        *skips_NCHW, coarsest_NCHW = self._encode(folding.fold(images_BTCHW))
+        with self.encoding():
+            *skips_NCHW, coarsest_NCHW = self.encoder.forward_features(folding.fold(images_BTCHW))
         fused_BCHW, attention_BThHW = self.temporal(folding.unfold(coarsest_NCHW), days_BT, valid_BT)
         for up, skip_NCHW in zip(self.ups, reversed(skips_NCHW), strict=True):
             skip_BTCHW = folding.unfold(skip_NCHW)
             fused_BCHW = up(fused_BCHW, weighted_sum(skip_BTCHW, _resize(attention_BThHW, skip_BTCHW)))
         return self.head(fused_BCHW)  # type: ignore[no-any-return]
-
-    def _encode(self, frames_NCHW: Tensor) -> list[Tensor]:
-        """Return the maps of every level, finest first."""
-        maps_NCHW = [self.stem(frames_NCHW)]
-        for down in self.downs:
-            maps_NCHW.append(down(maps_NCHW[-1]))
-        return maps_NCHW
 
     def _check_size(self, height: int, width: int) -> None:
         multiple = self.size_multiple
@@ -127,6 +157,17 @@ class Up(nn.Module):
         return joined + self.refine(joined)  # type: ignore[no-any-return]
 
 
+class ReflectConv2d(nn.Conv2d):
+    """Convolution with reflect padding of one pixel."""
+
+    def forward(self, maps_NCHW: Tensor) -> Tensor:
+        """Map [N, in, H, W] to [N, out, H / stride, W / stride]."""
+        # Autocast's rule on the CPU is to pad in float32: two copies of the map, each twice as large.
+        with torch.autocast(maps_NCHW.device.type, enabled=False):
+            padded_NCHW = functional.pad(maps_NCHW, (1, 1, 1, 1), mode="reflect")
+        return functional.conv2d(padded_NCHW, self.weight, self.bias, self.stride)
+
+
 def _conv(
     in_channels: int,
     out_channels: int,
@@ -134,8 +175,8 @@ def _conv(
     kernel_size: int = 3,
     stride: int = 1,
 ) -> nn.Sequential:
-    """Convolution with reflect padding of one pixel, normalisation, ReLU."""
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=1, padding_mode="reflect")
+    """Convolution, normalisation, ReLU."""
+    convolution = ReflectConv2d(in_channels, out_channels, kernel_size, stride)
     return nn.Sequential(convolution, norm(out_channels), nn.ReLU(inplace=True))
 
 
@@ -143,10 +184,33 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(NORM_GROUPS, channels)
 
 
+def _laid_out(images_NCHW: Tensor) -> Tensor:
+    """Return the images in the memory layout that every later map then keeps."""
+    on_cpu = images_NCHW.device.type == "cpu"  # CUDA's group norm would copy every map back
+    return images_NCHW.contiguous(memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
+
+
 def _resize(attention_BThHW: Tensor, like_BTCHW: Tensor) -> Tensor:
-    """Bring the bottleneck's attention to the resolution of a skip map."""
-    size = like_BTCHW.shape[-2:]
+    """Bring the bottleneck's attention to the resolution of a skip map, and to its memory layout."""
+    layout = torch.channels_last if like_BTCHW.stride(2) == 1 else torch.contiguous_format
     resized = functional.interpolate(
-        attention_BThHW.flatten(0, 1), size, mode="bilinear", align_corners=False
+        attention_BThHW.flatten(0, 1).contiguous(memory_format=layout),
+        like_BTCHW.shape[-2:],
+        mode="bilinear",
+        align_corners=False,
     )
     return torch.unflatten(resized, 0, attention_BThHW.shape[:2])
+
+
+def build(config: Utae, num_classes: int, weights_folder: Path | None) -> Segmenter:
+    """Return the segmenter that these settings describe.
+
+    ``tuning.weights`` is ``none`` or a file of utae-paps, with as many outputs as ``num_classes``, or one
+    more: the last is then void, which is never a target, and is left out. Raises WeightsError where the file
+    is missing or does not fit.
+    """
+    model = UtaeSegmenter(config, num_classes)
+    path = resolve_weights(config.tuning.weights, None, weights_folder)
+    if path:
+        fill_from_published(model, config, path, num_classes)
+    return model

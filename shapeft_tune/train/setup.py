@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from shapeft_tune.data import (
     open_splits,
 )
 from shapeft_tune.models import Segmenter, build_model
+from shapeft_tune.models.weights import noting_digests
 from shapeft_tune.train.device import Compute, choose_compute
 from shapeft_tune.train.losses import LossFunction, build_loss
 from shapeft_tune.train.optimiser import build_optimiser
@@ -38,6 +40,8 @@ class Setup:
     optimiser: torch.optim.Optimizer
     loss: LossFunction
     compute: Compute
+    weights: Mapping[str, str]
+    """SHA-256 of every pretrained file that the model was filled from, by name."""
 
 
 def set_up(config: TrialConfig, places: Places, role: Role, device: str | None = None) -> Setup:
@@ -51,16 +55,20 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
     splits = open_splits(config, folder, role)
     compute = choose_compute(config.training.precision, device)
     torch.manual_seed(config.seed)
-    model = build_model(config.model, NUM_CLASSES, places.weights_folder).to(compute.device)
+    with noting_digests() as weights:
+        model = build_model(config.model, NUM_CLASSES, places.weights_folder).to(compute.device)
     return Setup(
         config=config,
         steps=total_steps(config, len(splits.train)),
         splits=splits,
-        normalisation=normalisation_for(config.data, folder, model.pretraining_statistics),
+        normalisation=normalisation_for(
+            config.data, folder, model.pretraining_statistics, config.model.sensors
+        ),
         model=model,
         optimiser=build_optimiser(config.training.optimiser, model.parameter_groups()),
         loss=build_loss(config.training.loss, class_pixels(splits.train).to(compute.device)),
         compute=compute,
+        weights=weights,
     )
 
 

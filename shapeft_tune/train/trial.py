@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
-from shapeft_tune.errors import UserError
+from shapeft_tune.errors import UserError, WeightsError
 from shapeft_tune.train.checkpoint import load_tensors, restore, write_atomically
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
 from shapeft_tune.train.loop import BEST, LAST, train
@@ -19,6 +19,7 @@ from shapeft_tune.train.results import Progress, TrialResult, save_confusions
 from shapeft_tune.train.setup import Setup, set_up
 
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "weights.json"
 
 
 def run_trial(
@@ -56,6 +57,9 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG_FILE, json.dumps(config.canonical(), indent=1).encode())
     setup = set_up(config, places, role, device)
+    _require_same_weights(folder, setup.weights)
+    if setup.weights:
+        write_atomically(folder / WEIGHTS_FILE, json.dumps(dict(setup.weights), indent=1).encode())
     if done:  # trained as a search trial, to be scored on the test folds now
         return _concluded(setup, folder, role, done.seconds)
     position = train(setup, folder, on_progress, should_stop)
@@ -88,8 +92,20 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
         )
     config = TrialConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     setup = set_up(config, places, role, device)
+    _require_same_weights(folder, setup.weights)
     restore(setup.model, load_tensors(folder / BEST)["model"])
     return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)
+
+
+def _require_same_weights(folder: Path, weights: Mapping[str, str]) -> None:
+    """Refuse other pretrained weights than the trial began with: checkpoints leave out what was frozen."""
+    record = folder / WEIGHTS_FILE
+    before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else weights
+    if changed := [name for name in weights if before.get(name) != weights[name]]:
+        raise WeightsError(
+            f"{folder}: begun with other pretrained weights than are there now; put these files back: "
+            + ", ".join(f"{name} (SHA-256 {before.get(name)}, now {weights[name]})" for name in changed)
+        )
 
 
 def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialResult:

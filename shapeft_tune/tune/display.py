@@ -24,8 +24,11 @@ def watching(console: Console) -> Iterator[OnEvent]:
     if not console.is_terminal:
         yield _Lines(console)
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    live = Live(console=console, refresh_per_second=4, transient=True)
+    try:
         yield _LiveTable(live)
+    finally:
+        live.stop()
 
 
 def cells_table(counts: Iterable[CellCounts]) -> Table:
@@ -66,7 +69,10 @@ class _Lines:
 
 
 class _LiveTable:
-    """A table of cells that follows the events; recounts only the cell that an event is about."""
+    """A table of cells that follows the events; recounts only the cell that an event is about.
+
+    It appears with the first event: before that, downloads of weights show bars of their own.
+    """
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -76,6 +82,7 @@ class _LiveTable:
 
     def __call__(self, event: Event, ledger: Ledger) -> None:
         if not self._counts:
+            self._live.start()
             self._counts = {key: ledger.count(key) for key in ledger.cells}
             self._ended_before = sum(count.trials_done for count in self._counts.values())
         key = event.trial.cell.key

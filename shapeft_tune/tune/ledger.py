@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
@@ -21,9 +23,10 @@ from optuna.storages.journal import JournalFileBackend
 from shapeft_tune.config.protocol import METRIC
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.errors import LedgerError
-from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
+from shapeft_tune.tune.cell_ledger import WEIGHTS, CellLedger, LedgerTrial, State
 
 LEDGER_FILE = "ledger.journal"
+NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,30 @@ class Ledger:
         self.cells = {cell.key: CellLedger(cell, sweep, storage, existing) for cell in sweep.cells}
 
     @classmethod
-    def open(cls, folder: Path, sweep: SweepConfig, data_digest: str) -> Ledger:
+    def open(
+        cls,
+        folder: Path,
+        sweep: SweepConfig,
+        data_digest: str,
+        weights: Mapping[str, Mapping[str, str]] = NO_WEIGHTS,
+    ) -> Ledger:
         """Open the ledger in a sweep's folder for running; create it on first use.
 
+        Args:
+            folder: the sweep's.
+            sweep: the checked file.
+            data_digest: what the data amounts to.
+            weights: what each checkpoint amounts to that a strategy reads, by strategy and name.
+
         Raises:
-            LedgerError: the file means something else by a cell than the ledger does.
+            LedgerError: the file means something else by a cell than the ledger does, or data or a
+                checkpoint is not what it was.
         """
         folder.mkdir(parents=True, exist_ok=True)
         _cut_torn_line(folder / LEDGER_FILE)
         ledger = cls(sweep, _storage(folder / LEDGER_FILE))
-        ledger._require_same_meaning({"data": data_digest, "metric": f"{METRIC.name} v{METRIC.version}"})
+        protocol = {"data": data_digest, "metric": f"{METRIC.name} v{METRIC.version}"}
+        ledger._require_same_meaning(protocol, weights)
         for cell in ledger.cells.values():
             cell.void_half_asked()
         return ledger
@@ -113,16 +130,29 @@ class Ledger:
         """Return how far every cell is."""
         return tuple(map(self.count, self.cells))
 
-    def _require_same_meaning(self, protocol: Mapping[str, str]) -> None:
-        self._refuse(line for cell in self.cells.values() for line in cell.settle_meaning(protocol))
+    def _require_same_meaning(
+        self, protocol: Mapping[str, str], weights: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """Compare each cell with what was noted; a new strategy may bring new checkpoints."""
+        self._refuse(
+            line
+            for cell in self.cells.values()
+            for line in cell.settle_meaning(
+                {**protocol, **_named(weights.get(cell.cell.strategy, NO_WEIGHTS))}
+            )
+        )
 
     def _refuse(self, lines: Iterable[str]) -> None:
         if differences := Counter(lines):
             shown = "\n".join(f"  {line} (in {count} cells)" for line, count in differences.items())
             raise LedgerError(
-                f"the file has changed the meaning of trials that were already run:\n{shown}\n"
+                f"file, data or weights have changed the meaning of trials that were already run:\n{shown}\n"
                 "undo the change, or give the sweep another `name` to start afresh"
             )
+
+
+def _named(weights: Mapping[str, str]) -> dict[str, str]:
+    return {f"{WEIGHTS}{name}": digest for name, digest in weights.items()}
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from shapeft_tune.config.models import ModelConfig
@@ -14,35 +15,61 @@ from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import NUM_CLASSES, open_dataset, problems_with
 from shapeft_tune.errors import DataError, HomeError, Problem
 from shapeft_tune.models import build_model
+from shapeft_tune.models.weights import noting_digests
 
 
-def check_sweep(sweep: SweepConfig, places: Places) -> str:
-    """Check every cell's data and weights, and return what the data amounts to, in 16 digits or more.
+@dataclass(frozen=True)
+class Contents:
+    """What lies on disk behind the trials of a file: another content, and they mean something else."""
+
+    data: str
+    """Of the data sets, in 16 digits or more."""
+    weights: Mapping[str, Mapping[str, str]]
+    """Of each checkpoint that a strategy reads, in 16 digits, by strategy and name."""
+
+
+def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
+    """Check every cell's data and weights, downloading weights where they must be.
 
     Raises:
         DataError: with everything that the data set lacks.
-        WeightsError: a checkpoint is missing or does not fit.
+        WeightsError: a checkpoint is missing, is not the official one or does not fit.
     """
-    return check_trials([trial for cell in _first_of_each_kind(sweep) for trial in _variants(cell)], places)
+    trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in _variants(cell)]
+    data = _check_data((trial for _, trial in trials), places)
+    models = dict.fromkeys((strategy, trial.model) for strategy, trial in trials)
+    digests = {model: _check_model(model, places) for model in dict.fromkeys(model for _, model in models)}
+    weights: dict[str, dict[str, str]] = {strategy: {} for strategy, _ in models}
+    for strategy, model in models:
+        weights[strategy] |= digests[model]
+    return Contents(data, weights)
 
 
-def check_trials(trials: Iterable[TrialConfig], places: Places) -> str:
-    """Check the data and weights of some trials; see :func:`check_sweep`."""
+def check_trial(trial: TrialConfig, places: Places) -> str:
+    """Check the data and weights of one trial, and return what both amount to; see :func:`check_sweep`."""
+    data = _check_data([trial], places)
+    return "+".join([data, *sorted(_check_model(trial.model, places).values())])
+
+
+def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
     digests: dict[str, None] = {}
     problems: dict[Problem, None] = {}
-    models: dict[str, ModelConfig] = {}
     for trial in {(trial.data, trial.model): trial for trial in trials}.values():
         folder = open_dataset(trial.data.dataset, data=places.data, home=places.home)
         digests[folder.digest()] = None
         problems |= dict.fromkeys(problems_with(trial, folder))
-        models[trial.model.model_dump_json()] = trial.model
     if problems:
         raise DataError(
             "the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems)
         )
-    for model in models.values():  # the only sure way to know that weights are there, whole, and fit
-        build_model(model, NUM_CLASSES, places.weights_folder)
     return "+".join(sorted(digests))
+
+
+def _check_model(model: ModelConfig, places: Places) -> dict[str, str]:
+    """Build a model, the only sure way to know that weights are there, whole, and fit; digest them."""
+    with noting_digests() as digests:
+        build_model(model, NUM_CLASSES, places.weights_folder)
+    return {name: digest[:16] for name, digest in digests.items()}
 
 
 def require_writable(folder: Path) -> None:

@@ -21,7 +21,7 @@ from shapeft_tune.tune.cluster import ClusterOptions, cluster, require_slots
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger import CellCounts, Ledger
 from shapeft_tune.tune.lock import sole_driver
-from shapeft_tune.tune.preflight import check_sweep, require_writable
+from shapeft_tune.tune.preflight import Contents, check_sweep, require_writable
 from shapeft_tune.tune.trainable import STOP_FILE, Order, trial_function
 
 WORKER_DEATHS = 3
@@ -68,20 +68,20 @@ def run_sweep(
     folder = places.sweep_folder(sweep.name)
     require_writable(folder)
     with sole_driver(folder):
-        digest = check_sweep(sweep, places)
-        return _run_missing(sweep, places, digest, tracking_uri, options, on_event)
+        contents = check_sweep(sweep, places)
+        return _run_missing(sweep, places, contents, tracking_uri, options, on_event)
 
 
 def _run_missing(
     sweep: SweepConfig,
     places: Places,
-    digest: str,
+    contents: Contents,
     tracking_uri: str,
     options: ClusterOptions,
     on_event: Callable[[Event, Ledger], None],
 ) -> SweepRun:
     folder = places.sweep_folder(sweep.name)
-    ledger = Ledger.open(folder, sweep, digest)
+    ledger = Ledger.open(folder, sweep, contents.data, contents.weights)
     (folder / STOP_FILE).unlink(missing_ok=True)
     recorder = Recorder.open(tracking_uri, sweep.name, places.home / "artifacts", sweep.question, METRIC)
     ending = SweepEnding.FAILED

@@ -114,7 +114,7 @@ def test_the_setting_cannot_be_set_by_a_strategy_too(tmp_path: Path) -> None:
 def test_a_model_that_is_not_known_lists_the_ones_that_are(tmp_path: Path) -> None:
     strategies = {"a": {"config": {"model": {"name": "unet"}}}}
     found = problems(written(tmp_path, SWEEP | {"strategies": strategies}))
-    assert "'utae', 'croma_optical'" in found["strategies.a.config.model"].expected
+    assert "'croma_optical', 'croma_joint', 'croma_sar'" in found["strategies.a.config.model"].expected
 
 
 @pytest.mark.parametrize("key", ["name", "settings", "strategies"])

@@ -51,6 +51,22 @@ class HandMade:
             np.save(self.root / f"ANNOTATIONS/TARGET_{id}.npy", labels)
         return self
 
+    def with_radar(
+        self, name: str, days: dict[int, tuple[int, ...]], size: tuple[int, int] = (8, 8)
+    ) -> HandMade:
+        """Give patches a series of Sentinel-1 (``S1A`` or ``S1D``).
+
+        Frame f, channel c of patch p is -(p + f / 2 + c / 8) dB everywhere.
+        """
+        (self.root / f"DATA_{name}").mkdir(exist_ok=True)
+        for id, of_patch in days.items():
+            (known,) = (each["properties"] for each in self.features if each["properties"]["ID_PATCH"] == id)
+            known[f"dates-{name}"] = {str(frame): _yyyymmdd(day) for frame, day in enumerate(of_patch)}
+            decibels = -(id + np.arange(len(of_patch))[:, None] / 2 + np.arange(3) / 8)
+            images = np.broadcast_to(decibels[:, :, None, None], (len(of_patch), 3, *size))
+            np.save(self.root / f"DATA_{name}/{name}_{id}.npy", images.astype(np.float16))
+        return self
+
     def written(self) -> Path:
         content = {"type": "FeatureCollection", "features": self.features}
         (self.root / "metadata.geojson").write_text(json.dumps(content))

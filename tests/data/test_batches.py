@@ -121,6 +121,46 @@ def test_images_and_labels_are_turned_alike(generated):
             np.testing.assert_array_equal(np.rot90(target_HW, turns)[..., ::flip], got[1])
 
 
+def cropped(split: Split, first: int, last: int, seed: int = 0) -> list[Batch]:
+    return list(
+        training_batches(
+            split, batch_size=3, seed=seed, augmentation="none", first_step=first, last_step=last, crop=5
+        )
+    )
+
+
+def test_images_and_labels_are_cropped_at_the_same_place(generated):
+    """Anywhere in the patch, in all its dates alike."""
+    split = Split(generated, generated.in_folds((1,)), 3)
+    by_id = {patch.id: split.sample(index) for index, patch in enumerate(split.patches)}
+    corners = set()
+    for batch in cropped(split, 0, 6):
+        assert batch.target_BHW.shape == (3, 5, 5)
+        for place, id in enumerate(batch.patch_ids):
+            images_TCHW, target_HW = by_id[id].images_TCHW, by_id[id].target_HW
+            height, width = target_HW.shape
+            fitting = [
+                (top, left)
+                for top in range(height - 4)
+                for left in range(width - 4)
+                if np.array_equal(
+                    images_TCHW[..., top : top + 5, left : left + 5], batch.images_BTCHW[place].numpy()
+                )
+            ]
+            ((top, left),) = fitting
+            expected = target_HW[top : top + 5, left : left + 5]
+            np.testing.assert_array_equal(expected, batch.target_BHW[place].numpy())
+            corners.add((top, left))
+    assert len(corners) > 9  # 18 draws
+
+
+def test_crops_depend_on_seed_and_step_alone(split):
+    undisturbed, resumed = cropped(split, 0, 5), cropped(split, 3, 5)
+    assert all(same(one, other) for one, other in zip(undisturbed[3:], resumed, strict=True))
+    other = cropped(split, 0, 5, seed=1)
+    assert not all(same(one, another) for one, another in zip(undisturbed, other, strict=True))
+
+
 @pytest.mark.parametrize(("size", "sizes"), [(3, [3, 3, 1]), (7, [7]), (50, [7]), (1, [1] * 7)])
 def test_evaluation_sees_every_patch_once_in_order(split, size, sizes):
     batches = list(evaluation_batches(split, size))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from shapeft_tune.data.check import check_folder
 from shapeft_tune.data.normalisation import write_statistics
+from shapeft_tune.data.sources import S1A
 from shapeft_tune.errors import DataError
 
 
@@ -51,6 +54,19 @@ def test_all_faults_are_found_in_one_pass(handmade, save_target):
         strict=True,
     ):
         assert part in fault
+
+
+def test_radar_is_checked_where_the_folder_has_any(handmade):
+    for id in (1, 2, 3):
+        handmade.add(id)
+    folder = handmade.with_radar("S1A", {1: (1, 2), 2: (1, 2)}).opened()
+    write_statistics(folder)
+    np.save(folder.image_path(folder.patches[1], S1A), np.zeros((2, 3, 8, 16), np.float16))
+    size, dates = check_folder(folder.root).faults
+    assert "S1A_2.npy: expected the size (8, 8) of S2; got (8, 16)" in size
+    assert "expected dates-S1A of patch 3; got none" in dates
+    shutil.rmtree(folder.root / "DATA_S1A")
+    assert check_folder(folder.root).faults == ()
 
 
 def test_statistics_of_too_few_folds_are_a_fault(handmade):

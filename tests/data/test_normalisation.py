@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from shapeft_tune.config.data import DataConfig
+from shapeft_tune.config.data import DataConfig, Folds
 from shapeft_tune.data.normalisation import (
     Normalisation,
     normalisation_for,
@@ -16,6 +17,7 @@ from shapeft_tune.data.normalisation import (
     write_statistics,
 )
 from shapeft_tune.data.pastis import PastisFolder
+from shapeft_tune.data.sources import S1A
 from shapeft_tune.errors import DataError
 
 MEAN = tuple(float(band) for band in range(10))
@@ -60,6 +62,44 @@ def test_the_config_chooses(generated):
     assert own == own_normalisation(generated, (1, 2, 3))
 
 
+def test_statistics_of_both_sensors_follow_each_other_in_the_units_of_the_samples(handmade):
+    folder = handmade.add(1).with_radar("S1A", {1: (3, 9, 50)}).opened()
+    write_statistics(folder)
+    radar = {"Fold_1": {"mean": [-10.5, -17.25, 6.75], "std": [3.5, 4.0, 5.0]}}
+    (folder.root / "NORM_S1A_patch.json").write_text(json.dumps(radar))
+    config = DataConfig(dataset="pastis", folds=Folds(train=(1,)))
+    optical = normalisation_for(config, folder)
+    both = normalisation_for(config, folder, sensors=("s2", "s1"))
+    assert both.mean == (*optical.mean, -1050.0, -1725.0)
+    assert both.std == (*optical.std, 350.0, 400.0)
+    assert both.bands[-3:] == ("B12", "VV", "VH")
+    assert normalisation_for(config, folder, sensors=("s1",)).mean == (-1050.0, -1725.0)
+
+
+def test_own_statistics_of_radar_are_those_of_all_its_frames_on_the_orbit(handmade):
+    folder = handmade.add(1).with_radar("S1D", {1: (3, 9, 50, 51)}).opened()
+    shutil.rmtree(folder.root / "DATA_S2")
+    config = DataConfig(dataset="pastis", normalisation="own", orbit="descending", folds=Folds(train=(1,)))
+    norm = normalisation_for(config, folder, sensors=("s1",))
+    assert norm.mean == pytest.approx((-175, -187.25), abs=0.3)  # -1, -1.5, -2, -2.5 dB, and an eighth less
+    assert norm.std == pytest.approx([100 * 0.3125**0.5] * 2, abs=0.3)
+
+
+def test_radar_without_statistics_names_its_file(handmade):
+    folder = handmade.add(1).with_radar("S1A", {1: (3,)}).opened()
+    with pytest.raises(DataError, match=r"NORM_S1A_patch.json is missing.*`data.normalisation: own`"):
+        official_normalisation(folder, (1,), (S1A,))
+
+
+def test_own_radar_statistics_of_real_tiles_agree_with_those_made_elsewhere(shared: Path):
+    folder = PastisFolder.open(shared / "data" / "flanders")
+    official, own = (
+        build(folder, (1, 2, 3), (S1A,)) for build in (official_normalisation, own_normalisation)
+    )
+    np.testing.assert_allclose(own.mean, official.mean, rtol=1e-3)
+    np.testing.assert_allclose(own.std, official.std, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["flanders", "pastis_mini"])
 def test_own_statistics_of_real_tiles_agree_with_those_made_elsewhere(shared: Path, name: str):
     folder = PastisFolder.open(shared / "data" / name)
@@ -98,5 +138,5 @@ def test_folds_without_patches_have_no_statistics(handmade):
 
 @pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
 def test_a_band_that_cannot_be_scaled_is_named(std):
-    with pytest.raises(DataError, match="band B05: expected a finite mean and a standard deviation above 0"):
+    with pytest.raises(DataError, match="band B5: expected a finite mean and a standard deviation above 0"):
         Normalisation(MEAN, (*STD[:3], std, *STD[4:]))

@@ -11,6 +11,7 @@ import pytest
 
 from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder
+from shapeft_tune.data.sources import S1A, S1D, S2
 from shapeft_tune.errors import DataError
 
 
@@ -69,9 +70,50 @@ def test_the_shape_is_known_without_the_values(handmade):
     assert folder.shape(folder.patches[0]) == (2, 10, 8, 16)
 
 
-def test_radar_is_never_needed(handmade):
-    folder = handmade.add(1, **{"dates-S1A": {"0": 20180905}}).opened()
-    assert folder.target(folder.patches[0]).shape == (8, 8)
+@pytest.mark.parametrize("dates", [{"0": 20180905}, {"0": 20181332}, "soon", None, float("nan")])
+def test_radar_is_not_needed_where_it_is_not_asked_for(handmade, dates):
+    folder = handmade.add(1, **{"dates-S1A": dates}).opened()
+    (patch,) = folder.patches
+    assert folder.images(patch, (0,)).shape == (1, 10, 8, 8)
+    assert folder.size(patch) == folder.target(patch).shape == (8, 8)
+
+
+def test_radar_comes_as_hundredths_of_a_decibel_without_the_difference(handmade):
+    folder = handmade.add(7).with_radar("S1D", {7: (1, 2, 3)}).opened()
+    (patch,) = folder.patches
+    images_TCHW = folder.images(patch, (2, 0), S1D)
+    assert (images_TCHW.shape, images_TCHW.dtype) == ((2, 2, 8, 8), np.int16)
+    assert images_TCHW[:, :, 3, 5].tolist() == [[-800, -812], [-700, -712]]  # -8.125 and -7.125 dB: to even
+    assert (patch.days_of(S1D), patch.days_of(S1A)) == ((1, 2, 3), ())
+
+
+def test_radar_dates_may_be_a_string_of_json(handmade):
+    folder = handmade.add(1, **{"dates-S1A": '{"0": 20180902, "1": 20180907}'}).opened()
+    assert folder.patches[0].days_S1A == (1, 6)
+
+
+def test_radar_without_an_echo_is_the_least_and_what_is_no_number_is_refused(handmade):
+    folder = handmade.add(1).with_radar("S1A", {1: (1, 2)}).opened()
+    (patch,) = folder.patches
+    stored = np.load(folder.image_path(patch, S1A))
+    stored[0, 0, 0, 0], stored[0, 1, 0, 0], stored[1, 1, 4, 4] = -np.inf, 400, np.nan
+    np.save(folder.image_path(patch, S1A), stored)
+    assert folder.images(patch, (0,), S1A)[0, :, 0, 0].tolist() == [-32767, 32767]
+    with pytest.raises(DataError, match=r"S1A_1.npy: expected numbers; got values that are not a number"):
+        folder.images(patch, (1,), S1A)
+
+
+def test_a_patch_without_radar_dates_says_where_they_are_expected(handmade):
+    folder = handmade.add(3).opened()
+    with pytest.raises(DataError, match=r"metadata.geojson: expected dates-S1A of patch 3; .*only PASTIS-R"):
+        folder.images(folder.patches[0], (0,), S1A)
+
+
+def test_radar_of_another_size_than_the_optical_images_is_refused(handmade):
+    folder = handmade.add(1).with_radar("S1A", {1: (1, 2)}, size=(16, 8)).opened()
+    assert folder.size(folder.patches[0], (S1A,)) == (16, 8)
+    with pytest.raises(DataError, match=r"S1A_1.npy: expected the size \(8, 8\) of S2; got \(16, 8\)"):
+        folder.size(folder.patches[0], (S2, S1A))
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8)])
@@ -265,3 +307,11 @@ def test_a_small_official_copy_opens(shared: Path):
     folder = PastisFolder.open(shared / "data" / "pastis_mini")
     found: set[Any] = {int(label) for patch in folder.patches for label in np.unique(folder.target(patch))}
     assert {0, 1, 2, 3, VOID} <= found
+
+
+def test_real_radar_is_read_to_a_hundredth_of_a_decibel(shared: Path):
+    folder = PastisFolder.open(shared / "data" / "flanders")
+    patch = folder.patches[0]
+    assert len(patch.days_of(S1A)) == len(np.load(folder.image_path(patch, S1A))) > len(patch.days)
+    stored = np.load(folder.image_path(patch, S1A))[[3, 140], :2].astype(np.float64)
+    np.testing.assert_allclose(folder.images(patch, (3, 140), S1A) / 100, stored, rtol=0, atol=0.0051)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data.pastis import PastisFolder
+from shapeft_tune.data.sources import S1A, S1D
 from shapeft_tune.data.splits import ClosedTestFold, Split, open_splits, problems_with
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import DataError, TrialError
@@ -17,8 +19,13 @@ MODEL = {"name": "utae", "encoder_widths": [16, 16, 16], "decoder_widths": [16, 
 """Halves twice: sides must be multiples of 4, and at least 8."""
 
 
-def trial(seed: int = 0, validation: dict[str, Any] | None = None, **data: Any) -> TrialConfig:
-    content = {"data": {"dataset": "sample", **data}, "model": MODEL, "seed": seed}
+CROMA = {"size": "small", "tuning": {"mode": "frozen", "weights": "none"}}
+
+
+def trial(
+    seed: int = 0, validation: dict[str, Any] | None = None, model: dict[str, Any] = MODEL, **data: Any
+) -> TrialConfig:
+    content = {"data": {"dataset": "sample", **data}, "model": model, "seed": seed}
     return TrialConfig.model_validate(content | {"validation": validation or {}})
 
 
@@ -112,13 +119,13 @@ def test_a_fold_without_patches_is_told_with_those_that_have_some(handmade):
 def test_sides_that_the_model_cannot_halve_often_enough_are_told(handmade):
     folder = five_folds(handmade, size=(10, 10)).opened()
     (problem,) = problems_with(trial(temporal_length=1), folder)
-    assert str(problem) == "model.name: expected sides that are multiples of 4 pixels; got 10 x 10"
+    assert str(problem).startswith("model.name: expected sides that are multiples of 4 pixels; got 10 x 10")
 
 
 def test_sides_that_are_too_short_for_the_model_are_told(handmade):
     folder = five_folds(handmade, size=(4, 4)).opened()
     (problem,) = problems_with(trial(temporal_length=1), folder)
-    assert str(problem) == "model.name: expected sides of at least 8 pixels; got 4 x 4"
+    assert str(problem).startswith("model.name: expected sides of at least 8 pixels; got 4 x 4")
 
 
 def test_patches_of_several_sizes_are_told_with_their_counts(handmade):
@@ -140,6 +147,101 @@ def test_a_missing_file_is_a_problem_beside_the_others(handmade):
     problems = problems_with(trial(temporal_length=9), folder)
     assert [problem.path for problem in problems] == ["data.temporal_length", "data.dataset"]
     assert "S2_4.npy" in problems[1].got
+
+
+def radar_trial(name: str, **data: Any) -> TrialConfig:
+    return trial(model={"name": name, **CROMA}, **{"dataset": "pastis", "temporal_length": 2, **data})
+
+
+def radar_folder(handmade: Any) -> Any:
+    """Sentinel-2 on days 5, 20 and 60; Sentinel-1 ascending on 3, 9, 50 and 70, descending on 20."""
+    folder = five_folds(handmade)
+    folder.with_radar("S1A", dict.fromkeys(range(1, 6), (3, 9, 50, 70)))
+    return folder.with_radar("S1D", dict.fromkeys(range(1, 6), (20,)))
+
+
+@pytest.mark.parametrize(("orbit", "frames"), [("ascending", [0, 1, 2]), ("descending", [0, 0, 0])])
+def test_each_date_of_both_sensors_has_the_nearest_radar_frame_and_of_two_the_earlier(
+    handmade, orbit, frames
+):
+    folder = radar_folder(handmade).opened()  # day 60 is as near to 50 as to 70
+    config = radar_trial("croma_joint", temporal_length=3, orbit=orbit)
+    sample = open_splits(config, folder, Role.SEARCH).train.sample(1)
+    assert (sample.images_TCHW.shape, sample.images_TCHW.dtype) == ((3, 12, 8, 8), np.int16)
+    assert sample.images_TCHW[:, 0, 0, 0].tolist() == [2000, 2010, 2020]
+    assert sample.images_TCHW[:, 10, 0, 0].tolist() == [-200 - 50 * frame for frame in frames]
+    assert sample.images_TCHW[:, 11, 0, 0].tolist() == [-212 - 50 * frame for frame in frames]
+    assert sample.days_T.tolist() == [5, 20, 60]
+
+
+def test_radar_of_another_size_than_the_optical_images_is_refused(handmade):
+    folder = radar_folder(handmade).with_radar("S1A", {1: (3, 9)}, size=(16, 16)).opened()
+    with pytest.raises(DataError, match=r"S1A_1.npy: expected the size \(8, 8\) of S2; got \(16, 16\)"):
+        open_splits(radar_trial("croma_joint"), folder, Role.SEARCH).train.sample(0)
+    (problem,) = problems_with(radar_trial("croma_joint"), folder)
+    assert "S1A_1.npy: expected the size" in problem.got
+
+
+def test_radar_alone_keeps_the_days_of_the_optical_dates_and_never_opens_their_images(handmade):
+    folder = radar_folder(handmade).opened()
+    shutil.rmtree(folder.root / "DATA_S2")
+    config = radar_trial("croma_sar")
+    assert problems_with(config, folder) == []
+    sample = open_splits(config, folder, Role.SEARCH).validation.sample(0)
+    days = [folder.patches[3].days[frame] for frame in even_frames(folder.patches[3].days, 2)]
+    assert sample.days_T.tolist() == days == [5, 20]
+    assert sample.images_TCHW[:, 0, 0, 0].tolist() == [-400, -450]
+
+
+def test_an_optical_network_never_opens_radar(handmade):
+    folder = radar_folder(handmade).opened()
+    for name in ("DATA_S1A", "DATA_S1D"):
+        shutil.rmtree(folder.root / name)
+    config = radar_trial("croma_optical")
+    assert problems_with(config, folder) == []
+    assert open_splits(config, folder, Role.SEARCH).train.sample(0).images_TCHW.shape == (2, 10, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["croma_sar", "croma_joint"])
+def test_radar_that_the_metadata_lacks_is_told_before_training(handmade, name):
+    folder = five_folds(handmade).with_radar("S1A", dict.fromkeys((1, 2, 4), (3, 9))).opened()
+    (problem,) = problems_with(radar_trial(name), folder)
+    assert str(problem) == (
+        f"data.dataset: expected dates-S1A of every patch in metadata.geojson: {name} sees Sentinel-1;"
+        " got none that can be read for 2 of 5, the first 3 - use PASTIS-R, or see `data.orbit`"
+    )
+
+
+def test_a_missing_radar_file_is_told_before_training(handmade):
+    folder = radar_folder(handmade).opened()
+    folder.image_path(folder.patches[2], S1D).unlink()
+    (problem,) = problems_with(radar_trial("croma_joint", orbit="descending"), folder)
+    assert "S1D_3.npy: expected a file; got none" in str(problem)
+    assert problems_with(radar_trial("croma_joint"), folder) == []
+
+
+def test_the_generated_sample_has_no_radar(generated):
+    (problem,) = problems_with(radar_trial("croma_sar", dataset="sample"), generated)
+    assert str(problem) == (
+        "data.dataset: expected pastis, with a PASTIS-R folder, for croma_sar;"
+        " got sample, which has no Sentinel-1"
+    )
+
+
+def test_real_tiles_give_both_sensors(shared: Path):
+    folder = PastisFolder.open(shared / "data" / "flanders")
+    config = radar_trial("croma_joint", temporal_length=6)
+    assert problems_with(config, folder) == []
+    split = open_splits(config, folder, Role.SEARCH).train
+    sample, patch = split.sample(0), split.patches[0]
+    apart = [min(abs(day - other) for other in patch.days_S1A) for day in sample.days_T]
+    assert max(apart) <= 6  # one of Sentinel-1's two satellites passes at least every six days
+    stored = np.load(folder.image_path(patch, S1A))[:, :2].astype(np.float32)
+    for day, gap, frame in zip(sample.days_T, apart, sample.images_TCHW[:, 10:], strict=True):
+        near = [number for number, other in enumerate(patch.days_S1A) if abs(day - other) == gap]
+        assert np.abs(stored[near[0]] - frame / 100).max() < 0.0051
+    (problem,) = problems_with(radar_trial("croma_joint", orbit="descending"), folder)
+    assert "dates-S1D" in problem.expected
 
 
 def test_real_tiles_serve_up_to_their_shortest_series(shared: Path):

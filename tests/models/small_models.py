@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from shapeft_tune.config.decoding import LtaeFusion, UperNetDecoder
-from shapeft_tune.config.models import Croma, ModelConfig, Utae
-from shapeft_tune.config.tuning import FinetuneTuning, FrozenTuning, ScratchTuning, Tuning
+from shapeft_tune.config.bands import Sensor, bands_of
+from shapeft_tune.config.decoding import LinearDecoder, LtaeFusion, MeanFusion, UperNetDecoder
+from shapeft_tune.config.inputs import Resize, Windows
+from shapeft_tune.config.models import Croma, Galileo, ModelConfig, Ssl4eo, Timm, Utae
+from shapeft_tune.config.models.croma import CromaName
+from shapeft_tune.config.models.ssl4eo import Pretraining
+from shapeft_tune.config.tuning import FinetuneTuning, FrozenTuning, LoraTuning, ScratchTuning, Tuning
 
 NUM_CLASSES = 5
 
 
-def small_croma(tuning: Tuning, dates: bool = True) -> Croma:
+def small_croma(tuning: Tuning, dates: bool = True, name: CromaName = "croma_optical") -> Croma:
     return Croma(
+        name=name,
         size="small",
         tuning=tuning,
         temporal=LtaeFusion(heads=4, width=16, dates=dates),
@@ -23,13 +28,52 @@ def small_croma(tuning: Tuning, dates: bool = True) -> Croma:
     )
 
 
+SMALL_TIMM = Timm(
+    backbone="test_resnet",
+    layers=(1, 2, 3),  # of the next one, a small patch has a single cell: too little for batch statistics
+    tuning=FinetuneTuning(weights="none", encoder_lr_ratio=0.25),
+    temporal=LtaeFusion(heads=4, width=16),
+    decoder=UperNetDecoder(channels=16, pool_sizes=(1, 2)),
+)
+
+
+def small_ssl4eo(pretraining: Pretraining, tuning: Tuning) -> Ssl4eo:
+    return Ssl4eo(
+        pretraining=pretraining,
+        layers=(0, 1),  # the ten behind them are dropped
+        tuning=tuning,
+        temporal=LtaeFusion(heads=4, width=16),
+        decoder=UperNetDecoder(channels=16, pool_sizes=(1, 2)),
+    )
+
+
 SMALL_UTAE = Utae(encoder_widths=(8, 8, 16), decoder_widths=(4, 8, 16), heads=4, width=16)
 SMALL_MODELS: dict[str, ModelConfig] = {
     "utae": SMALL_UTAE,
+    "timm convolutional": SMALL_TIMM,
     "croma frozen": small_croma(FrozenTuning(weights="none")),
     "croma finetuned": small_croma(FinetuneTuning(weights="none", encoder_lr_ratio=0.25)),
     "croma from scratch": small_croma(ScratchTuning()),
+    "galileo frozen": Galileo(size="nano", tuning=FrozenTuning(weights="none"), decoder=LinearDecoder()),
+    "galileo finetuned": Galileo(
+        size="nano",
+        tuning=FinetuneTuning(weights="none", encoder_lr_ratio=0.1),
+        decoder=LinearDecoder(maps="all"),
+    ),
+    "croma of radar": small_croma(FrozenTuning(weights="none"), name="croma_sar"),
+    "croma of both": small_croma(FinetuneTuning(weights="none", layer_decay=0.8), name="croma_joint"),
+    "ssl4eo finetuned": small_ssl4eo("dino", FinetuneTuning(weights="none")),
+    "ssl4eo data2vec": small_ssl4eo("data2vec", FinetuneTuning(weights="none", layer_decay=0.8)),
+    "croma with lora": small_croma(LoraTuning(weights="none", rank=2, dropout=0.1)),
+    "croma in two stages": small_croma(FinetuneTuning(weights="none", frozen_share=0.3)),
+    "croma resized": small_croma(FinetuneTuning(weights="none")).model_copy(
+        update={"input": Resize(side=24), "decoder": LinearDecoder()}
+    ),
+    "croma in windows": small_croma(ScratchTuning()).model_copy(update={"input": Windows(side=16)}),
     "croma blind to dates": small_croma(FrozenTuning(weights="none"), dates=False),
+    "croma's mean, blind to dates": small_croma(FrozenTuning(weights="none")).model_copy(
+        update={"temporal": MeanFusion()}
+    ),
 }
 
 
@@ -58,10 +102,12 @@ class Series:
         return replace(self, valid_BT=valid_BT)
 
 
-def make_series(dates: int = 3, height: int = 32, width: int = 32) -> Series:
+def make_series(
+    dates: int = 3, height: int = 32, width: int = 32, sensors: tuple[Sensor, ...] = ("s2",)
+) -> Series:
     generator = torch.Generator().manual_seed(7)
     return Series(
-        torch.randn(2, dates, 10, height, width, generator=generator),
+        torch.randn(2, dates, len(bands_of(sensors)), height, width, generator=generator),
         torch.sort(torch.randint(0, 365, (2, dates), generator=generator)).values,
         torch.ones(2, dates, dtype=torch.bool),
     )

@@ -20,6 +20,38 @@ def test_any_grid_gives_logits_of_the_asked_size(cells: tuple[int, int], size: t
     assert make_decoder()(maps_BChw, size).shape == (2, 3, *size)
 
 
+@pytest.mark.parametrize(
+    "strides", [(8,), (8,) * 3, (8,) * 6, (4, 8), (4, 8, 16), (2, 4, 8, 16, 32), (8, 16, 16)]
+)
+def test_any_number_of_maps_reaches_the_logits(strides: tuple[int, ...]) -> None:
+    """Plain ones and pyramids, with channels that differ, down to a single cell."""
+    shapes = tuple(MapShape(8 + place, stride) for place, stride in enumerate(strides))
+    maps_BChw = [
+        torch.randn(1, shape.channels, 32 // shape.stride, 48 // shape.stride, requires_grad=True)
+        for shape in shapes
+    ]
+    decoder = UperNet(shapes, channels=8, pool_sizes=(1, 2), dropout=0.0, num_classes=3)
+    logits = decoder(maps_BChw, (32, 48))
+    assert logits.shape == (1, 3, 32, 48)
+    logits.square().sum().backward()
+    assert all(maps.grad is not None and maps.grad.abs().sum() > 0 for maps in maps_BChw)
+
+
+@pytest.mark.parametrize(
+    ("count", "scales"), [(1, []), (2, [1]), (3, [2, 1]), (4, [4, 2, 1]), (6, [4, 4, 4, 2, 1])]
+)
+def test_plain_maps_are_rescaled_into_a_pyramid(count: int, scales: list[int]) -> None:
+    decoder = UperNet((MapShape(12, 8),) * count, channels=8, pool_sizes=(1,), dropout=0.0, num_classes=3)
+    levels = [lateral(torch.randn(1, 12, 5, 3)).shape[-2:] for lateral in decoder.laterals]
+    assert levels == [(5 * scale, 3 * scale) for scale in scales]
+
+
+def test_a_pyramid_keeps_its_resolutions() -> None:
+    shapes = tuple(MapShape(12, stride) for stride in (4, 8, 16))
+    decoder = UperNet(shapes, channels=8, pool_sizes=(1,), dropout=0.0, num_classes=3)
+    assert [lateral(torch.randn(1, 12, 6, 6)).shape[-2:] for lateral in decoder.laterals] == [(6, 6)] * 2
+
+
 @pytest.mark.parametrize("level", range(4))
 def test_every_map_reaches_the_logits(level: int) -> None:
     maps_BChw = [torch.randn(1, 12, 4, 4, requires_grad=True) for _ in range(4)]

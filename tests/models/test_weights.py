@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,16 @@ import torch
 from shapeft_tune.config.models import Croma
 from shapeft_tune.config.tuning import FrozenTuning
 from shapeft_tune.errors import WeightsError
-from shapeft_tune.models import build_model, load_encoder
-from shapeft_tune.models.weights import OfficialCheckpoint, read_checkpoint, resolve_weights
+from shapeft_tune.models import build_model, croma, galileo, load_encoder, ssl4eo
+from shapeft_tune.models.weights import (
+    OfficialCheckpoint,
+    file_digest,
+    noting_digests,
+    read_checkpoint,
+    resolve_weights,
+)
 
+PUBLISHED = (*croma.OFFICIAL.values(), *ssl4eo.OFFICIAL.values(), *galileo.OFFICIAL.values())
 OFFICIAL = OfficialCheckpoint("Model.pt", repository="someone/Model")
 
 
@@ -46,7 +55,31 @@ def test_missing_official_weights_are_named_with_their_source_and_place(tmp_path
     with pytest.raises(WeightsError) as refusal:
         build_model(config, 20, weights_folder=tmp_path)
     assert str(tmp_path / "CROMA_large.pt") in str(refusal.value)
-    assert "https://huggingface.co/antofuller/CROMA/resolve/main/CROMA_large.pt" in str(refusal.value)
+    address = f"https://huggingface.co/antofuller/CROMA/resolve/{croma.HUB_REVISION}/CROMA_large.pt"
+    assert address in str(refusal.value)
+
+
+@pytest.mark.parametrize("official", PUBLISHED, ids=lambda official: official.name)
+def test_every_official_file_is_pinned_to_a_commit(official: OfficialCheckpoint) -> None:
+    assert re.fullmatch("[0-9a-f]{40}", official.revision)
+    assert official.sha256 is None or re.fullmatch("[0-9a-f]{64}", official.sha256)
+
+
+def test_the_hash_of_galileo_nano_is_that_of_the_real_file(shared: Path) -> None:
+    assert file_digest(shared / "weights/galileo_nano/encoder.pt") == galileo.OFFICIAL["nano"].sha256
+
+
+def test_digests_are_noted_of_the_files_that_are_used(tmp_path: Path) -> None:
+    (tmp_path / "Model.pt").write_bytes(b"one")
+    (tmp_path / "mine.pt").write_bytes(b"two")
+    with noting_digests() as digests:
+        for word in ("none", "official", "mine.pt"):
+            resolve_weights(word, OFFICIAL, tmp_path)
+    resolve_weights(str(tmp_path / "mine.pt"), OFFICIAL, tmp_path)  # after the noting
+    assert digests == {
+        "someone/Model/Model.pt": sha256(b"one").hexdigest(),
+        "mine.pt": sha256(b"two").hexdigest(),
+    }
 
 
 def test_a_relative_name_without_a_folder_is_refused() -> None:
@@ -67,14 +100,29 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> No
     assert not proof.exists()
 
 
+def test_a_file_in_the_format_before_torch_1_6_is_read(tmp_path: Path) -> None:
+    weight = torch.randn(3)
+    torch.save({"weight": weight}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_checkpoint(tmp_path / "old.pt")["weight"], weight)
+
+
+@pytest.mark.parametrize("new", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
-def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float, new: bool) -> None:
     path = tmp_path / "short.pt"
-    torch.save({"weight": torch.randn(10_000)}, path)
+    torch.save({"weight": torch.randn(10_000)}, path, _use_new_zipfile_serialization=new)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(WeightsError, match="truncated"):
         read_checkpoint(path)
+
+
+def test_an_old_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, proof = tmp_path / "evil.pt", tmp_path / "it_ran"
+    torch.save({"weight": Surprise(proof)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match="arbitrary code"):
+        read_checkpoint(path)
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize(

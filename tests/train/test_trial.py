@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 from shapeft_tune.config import TrialConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.errors import Interrupted, NonFiniteLoss, TrialError, UserError
+from shapeft_tune.errors import Interrupted, NonFiniteLoss, TrialError, UserError, WeightsError
+from shapeft_tune.models import load_encoder
 from shapeft_tune.train import Progress, Scores, TrialResult, evaluate_trial, find_trial, run_trial
 from shapeft_tune.train.checkpoint import load_tensors
 from shapeft_tune.train.loop import BEST, LAST
@@ -23,6 +25,9 @@ CROMA = {
     "temporal": {"name": "ltae", "heads": 2, "width": 8},
     "decoder": {"name": "upernet", "channels": 8, "pool_sizes": [1, 2]},
 }
+
+
+TO_BE_STOPPED: dict[str, Any] = {"training__steps": 26, "validation__every": 13}
 
 
 def stopping_after(looks: int) -> Callable[[], bool]:
@@ -44,15 +49,19 @@ def test_a_trial_tells_of_each_validation_and_ends_with_the_best(places: Places,
 @pytest.mark.parametrize(
     "config",
     [
-        tiny(training__steps=26, validation__every=13),
-        tiny(training__steps=26, validation__every=13, training__optimiser={"name": "sgd"}),
-        tiny(
-            training__steps=26,
-            validation__every=13,
-            model=CROMA | {"tuning": {"mode": "frozen", "weights": "none"}},
+        tiny(**TO_BE_STOPPED),
+        tiny(**TO_BE_STOPPED, training__optimiser={"name": "sgd"}),
+        *(
+            tiny(**TO_BE_STOPPED, model=CROMA | {"tuning": {"weights": "none", **tuning}})
+            for tuning in (
+                {"mode": "frozen"},
+                {"mode": "finetune", "frozen_share": 0.9},
+                {"mode": "finetune", "frozen_share": 0.4, "layer_decay": 0.5},
+                {"mode": "lora", "rank": 2, "dropout": 0.1},
+            )
         ),
     ],
-    ids=["adamw", "sgd", "frozen encoder"],
+    ids=["adamw", "sgd", "frozen encoder", "in the first stage", "in the second stage", "lora"],
 )
 def test_a_trial_that_was_stopped_between_validations_ends_with_the_weights_of_an_undisturbed_one(
     places: Places, tmp_path: Path, config: TrialConfig
@@ -149,6 +158,26 @@ def test_frozen_parameters_are_not_written_to_checkpoints(places: Places, folder
     assert not any(name.startswith("encoder") for name in load_tensors(folder / BEST)["model"])
 
 
+def test_of_an_encoder_under_lora_only_the_updates_are_written_to_checkpoints(
+    places: Places, folder: Path
+) -> None:
+    run_trial(tiny(model=CROMA | {"tuning": {"mode": "lora", "weights": "none"}}), places, folder)
+    kept = [name for name in load_tensors(folder / BEST)["model"] if name.startswith("encoder")]
+    assert kept
+    assert all("lora_" in name for name in kept)
+
+
+def test_a_trial_trained_on_windows_is_scored_on_whole_patches(places: Places, folder: Path) -> None:
+    model = CROMA | {"tuning": "scratch"}
+    run_trial(tiny(model=model | {"input": {"name": "windows", "side": 8}}), places, folder)
+    run_trial(tiny(model=model), places, folder.with_name("whole"))
+    pixels = [
+        np.load(each / "confusion.npz")["validation_counts"].sum(axis=(1, 2))
+        for each in (folder, folder.with_name("whole"))
+    ]
+    assert pixels[0].tolist() == pixels[1].tolist()
+
+
 def test_a_budget_in_epochs_gives_fewer_labels_fewer_steps(places: Places, tmp_path: Path) -> None:
     whole = run_trial(tiny(training__steps={"epochs": 3}), places, tmp_path / "a")
     half = run_trial(tiny(training__steps={"epochs": 3}, data__label_fraction=0.5), places, tmp_path / "b")
@@ -178,3 +207,22 @@ def test_a_trial_is_found_by_its_folder_or_the_start_of_its_fingerprint(tmp_path
     assert find_trial(str(folder), tmp_path) == find_trial("abc", tmp_path) == folder
     with pytest.raises(UserError, match="found none"):
         find_trial("xyz", tmp_path)
+
+
+def test_a_stored_trial_is_not_scored_with_another_checkpoint_than_it_began_with(
+    tmp_path: Path, folder: Path
+) -> None:
+    def save(seed: int) -> None:
+        torch.manual_seed(seed)
+        state = load_encoder("croma_optical", "none", size="small").state_dict()
+        torch.save({"s2_encoder": state}, places.weights_folder / "mine.pt")
+
+    places = Places(tmp_path / "home")
+    places.weights_folder.mkdir(parents=True)
+    save(seed=1)
+    config = tiny(training__steps=4, model=CROMA | {"tuning": {"mode": "frozen", "weights": "mine.pt"}})
+    result = run_trial(config, places, folder)
+    assert evaluate_trial(folder, places, "validation").scores == result.validation
+    save(seed=2)
+    with pytest.raises(WeightsError, match=r"mine\.pt"):
+        evaluate_trial(folder, places, "validation")

@@ -10,7 +10,7 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import LedgerError
 from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
 from shapeft_tune.tune.ledger import LEDGER_FILE, Ledger
-from tests.tune.small import SMALL, small
+from tests.tune.small import SMALL, UTAE, small
 
 Score = Callable[[LedgerTrial], float]
 
@@ -92,6 +92,27 @@ def test_an_interrupted_search_draws_what_an_undisturbed_one_would(tmp_path: Pat
         again.cells[trial.cell.key].end(trial, State.COMPLETE, by_lr(trial))
     continued = left_over + worked_off(again)
     assert {trial.fingerprint for trial in continued} == {trial.fingerprint for trial in undisturbed}
+
+
+def test_a_checkpoint_that_was_overwritten_is_refused_with_both_digests(tmp_path: Path) -> None:
+    worked_off(Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "aa"}}))
+    with pytest.raises(LedgerError, match=r"weights mine\.pt was 'aa', is now 'bb'"):
+        Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "bb"}})
+
+
+def test_a_new_strategy_may_bring_another_checkpoint_to_a_sweep(tmp_path: Path) -> None:
+    worked_off(Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "aa"}}))
+    both = SMALL["strategies"] | {"other": {"config": {"model": UTAE}}}
+    weights = {"utae": {"mine.pt": "aa"}, "other": {"theirs.pt": "cc"}}
+    added = worked_off(Ledger.open(tmp_path, small(strategies=both), "d", weights))
+    assert {trial.cell.strategy for trial in added} == {"other"}
+    with pytest.raises(LedgerError, match=r"weights theirs\.pt was 'cc', is now 'dd'"):
+        Ledger.open(tmp_path, small(strategies=both), "d", weights | {"other": {"theirs.pt": "dd"}})
+
+
+def test_looking_at_a_ledger_asks_for_no_checkpoints(tmp_path: Path) -> None:
+    trials = worked_off(Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "aa"}}))
+    assert len(Ledger.look(tmp_path, small()).trials()) == len(trials)
 
 
 def test_a_trial_half_asked_for_when_the_driver_died_counts_for_nothing(tmp_path: Path) -> None:

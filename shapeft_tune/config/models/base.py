@@ -62,8 +62,8 @@ class FoundationSettings(ModelSettings):
     decoder: Decoder = UperNetDecoder()
 
 
-class TransformerSettings(FoundationSettings):
-    """A plain vision transformer as the encoder: all its maps have the same size and channels."""
+class LayeredSettings(ModelSettings):
+    """An encoder that is a plain stack of layers, of which some are used: their maps have the same size."""
 
     layers: Layers | None = None
     """Layers, counted from 0, whose outputs the decoder sees; by default four, spread over the depth."""
@@ -74,20 +74,28 @@ class TransformerSettings(FoundationSettings):
         raise NotImplementedError
 
     @property
-    def width(self) -> int:
-        """How many channels its maps have."""
-        raise NotImplementedError
-
-    @property
     def feature_layers(self) -> tuple[int, ...]:
         """The layers whose outputs are used."""
         return self.layers or spread_layers(self.depth)
 
     def rules(self) -> Iterator[Violation]:
-        """Layers exist and ascend; the heads of temporal attention share the channels evenly."""
+        """Layers exist and ascend."""
         yield from super().rules()
         if self.layers and (self.layers[-1] >= self.depth or list(self.layers) != sorted(set(self.layers))):
             yield Violation("layers", f"ascending numbers below {self.depth}", str(list(self.layers)))
+
+
+class TransformerSettings(LayeredSettings, FoundationSettings):
+    """A plain vision transformer as the encoder of single images."""
+
+    @property
+    def width(self) -> int:
+        """How many channels its maps have."""
+        raise NotImplementedError
+
+    def rules(self) -> Iterator[Violation]:
+        """The heads of temporal attention share the channels evenly."""
+        yield from super().rules()
         if isinstance(self.temporal, LtaeFusion) and self.width % self.temporal.heads:
             yield Violation(
                 "temporal.heads",

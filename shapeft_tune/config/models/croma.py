@@ -11,8 +11,14 @@ from shapeft_tune.config.models.base import TransformerSettings
 
 CromaSize = Literal["small", "base", "large"]
 CromaName = Literal["croma_optical", "croma_joint", "croma_sar"]
-CROMA_DEPTH: dict[CromaSize, int] = {"small": 4, "base": 12, "large": 24}
-"""Transformer layers of each size; ``small`` is this project's own, for tests and small machines."""
+CROMA_DEPTH: dict[CromaName, dict[CromaSize, int]] = {
+    "croma_optical": {"small": 4, "base": 12, "large": 24},
+    "croma_sar": {"small": 4, "base": 6, "large": 12},
+    "croma_joint": {"small": 4, "base": 6, "large": 12},
+}
+"""Transformer layers of the optical branch, of the radar's, and of what joins them, which sees both whole.
+
+Size ``small`` is this project's own, for tests and small machines."""
 CROMA_WIDTH: dict[CromaSize, int] = {"small": 128, "base": 768, "large": 1024}
 """Channels of each size."""
 CROMA_PATCH = 8
@@ -46,8 +52,8 @@ class Croma(TransformerSettings):
 
     @property
     def depth(self) -> int:
-        """How many layers the transformer has."""
-        return CROMA_DEPTH[self.size]
+        """How many layers the transformer has; of ``croma_joint``, the one that joins the branches."""
+        return CROMA_DEPTH[self.name][self.size]
 
     @property
     def width(self) -> int:

@@ -1,4 +1,9 @@
-"""Settings of U-TAE (Garnot and Landrieu, 2021); see ``models/utae.py``."""
+"""Settings of U-TAE (Garnot and Landrieu, 2021); see ``models/utae.py``.
+
+The authors' checkpoints hold the whole network, trained on three folds of PASTIS: ``Fold_1/model.pth.tar``
+on folds 1 to 3, ``Fold_2`` on 2 to 4, ``Fold_3`` on 3 to 5, ``Fold_4`` on 4, 5, 1, ``Fold_5`` on 5, 1, 2. A
+score on those folds means nothing when tuning began with such a file, and no label of them is scarce.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,17 @@ from shapeft_tune.config.base import Violation
 from shapeft_tune.config.models.base import ModelSettings
 from shapeft_tune.config.tuning import ScratchTuning, Tuning
 
+CHECKPOINTS = "https://zenodo.org/record/5172293"
+"""Where the authors' checkpoints for semantic segmentation are."""
+
 
 class Utae(ModelSettings):
     """U-TAE: a U-Net whose bottleneck attends over time and masks every scale (Garnot and Landrieu, 2021)."""
 
     name: Literal["utae"] = "utae"
     tuning: Tuning = ScratchTuning()
+    """``frozen`` and ``encoder_lr_ratio`` concern the convolutions that see single dates: all down to the
+    coarsest level. Temporal attention, the way up and the head are the decoder; a checkpoint fills both."""
     encoder_widths: tuple[Annotated[int, Field(ge=4)], ...] = Field((64, 64, 64, 128), min_length=2)
     """Channels of each level, finest first."""
     decoder_widths: tuple[Annotated[int, Field(ge=4)], ...] = Field((32, 32, 64, 128), min_length=2)
@@ -32,6 +42,7 @@ class Utae(ModelSettings):
     def rules(self) -> Iterator[Violation]:
         """Levels match, heads share evenly, and four normalisation groups divide every width."""
         yield from super().rules()
+        yield from self._tuning_rules()
         if len(self.encoder_widths) != len(self.decoder_widths):
             yield Violation(
                 "decoder_widths", f"{len(self.encoder_widths)} levels", str(list(self.decoder_widths))
@@ -50,6 +61,19 @@ class Utae(ModelSettings):
             yield Violation(
                 "heads", f"a divisor of every encoder width {list(self.encoder_widths)}", str(self.heads)
             )
+
+    def _tuning_rules(self) -> Iterator[Violation]:
+        if self.tuning.mode == "lora":
+            expected = (
+                "scratch, finetune or frozen: U-TAE's encoder has convolutions only, no matrices to update"
+            )
+            yield Violation("tuning.mode", expected, "lora")
+        if self.tuning.weights == "official":
+            expected = (
+                "none or a file: the authors' checkpoints are not on the hub; download a Fold_N/model.pth.tar"
+                f" and conf.json from {CHECKPOINTS} into the weights folder, and give the file's name"
+            )
+            yield Violation("tuning.weights", expected, "official")
 
     @property
     def size_multiple(self) -> int:

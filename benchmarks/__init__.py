@@ -1,0 +1,1 @@
+"""Measurements of speed, and the record of what they showed."""
