@@ -14,7 +14,10 @@ from pathlib import Path
 from shapeft_tune.config.places import Places
 from shapeft_tune.errors import UserError
 
-PACKAGES = ("ray", "torch", "torchvision", "timm", "optuna", "mlflow", "rasterio", "pydantic")
+PACKAGES = (
+    "ray", "torch", "torchvision", "timm", "peft", "segmentation_models_pytorch", "huggingface_hub",
+    "optuna", "mlflow", "rasterio", "pydantic",
+)  # fmt: skip
 LEAST_FREE_GB = 5
 
 

@@ -31,8 +31,8 @@ class TrialConfig(Frozen):
         if normalisation == "pretraining" and not model.has_pretraining_statistics:
             expected = f"official or own: {model.name} has no pretraining with statistics of its own"
             yield Violation("data.normalisation", expected, normalisation)
-        if normalisation != "pretraining" and model.needs_pretraining_statistics:
-            yield Violation("data.normalisation", f"pretraining, which {model.name} needs", normalisation)
+        if normalisation != "pretraining" and (need := model.need_of_pretraining_statistics):
+            yield Violation("data.normalisation", f"pretraining for {model.name} ({need})", normalisation)
         steps = self.training.steps
         if isinstance(steps, int) and self.validation.every > steps:
             yield Violation(

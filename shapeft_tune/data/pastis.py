@@ -162,11 +162,18 @@ class PastisFolder:
             ) from None
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits of what the folder holds: metadata, statistics, names and sizes."""
+        """Return 16 hexadecimal digits of metadata, statistics, and names and sizes of labels and images."""
         seen = hashlib.sha256((self.root / METADATA).read_bytes())
-        if (statistics := self.root / STATISTICS).is_file():
-            seen.update(statistics.read_bytes())
-        for name in (IMAGE_FOLDER, TARGET_FOLDER):
+        return self._digested(seen, STATISTICS, IMAGE_FOLDER, TARGET_FOLDER)
+
+    def digest_of(self, source: Source) -> str:
+        """Return 16 hexadecimal digits of one satellite's statistics and files, by name and size."""
+        return self._digested(hashlib.sha256(), source.statistics, source.folder)
+
+    def _digested(self, seen: hashlib._Hash, statistics: str, *folders: str) -> str:
+        if (path := self.root / statistics).is_file():
+            seen.update(path.read_bytes())
+        for name in folders:
             for file, size in sorted(_sizes(self.root / name)):
                 seen.update(f"{name}/{file}:{size}\n".encode())
         return seen.hexdigest()[:16]

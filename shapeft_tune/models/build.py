@@ -6,7 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from shapeft_tune.config.bands import bands_of
 from shapeft_tune.config.models import ModelConfig
+from shapeft_tune.errors import UserError
 from shapeft_tune.models.encoder import Encoder
 from shapeft_tune.models.inputs import behind
 from shapeft_tune.models.segmenter import Segmenter
@@ -38,7 +42,7 @@ def build_model(config: ModelConfig, num_classes: int, weights_folder: Path | No
 
 
 def load_encoder(name: str, weights: str, **settings: Any) -> Encoder:
-    """Return a pretrained encoder by itself, for features without a decoder.
+    """Return a pretrained encoder by itself, in evaluation mode, for features without a decoder.
 
     Args:
         name: as ``model.name`` in a trial, with ``timm:<backbone>`` for those of timm.
@@ -48,14 +52,35 @@ def load_encoder(name: str, weights: str, **settings: Any) -> Encoder:
 
     Raises:
         WeightsError: the weights are missing or do not fit.
-        ValueError: there is no such encoder.
+        ValueError: there is no such encoder, or no such size or layer of it.
     """
     family = name.partition(":")[0]
     if family not in FILES or not hasattr(_file(family), "load"):
         known = [known for known in FILES if hasattr(_file(known), "load")]
         raise ValueError(f"expected one of the encoders {known}; got {name!r}")
     encoder: Encoder = _file(family).load(name, weights, **settings)
-    return encoder
+    return encoder.eval()
+
+
+def try_out(model: Segmenter, config: ModelConfig, size: tuple[int, int]) -> None:
+    """Send one empty image of this size, (height, width) in pixels, through a model; leave it as it was.
+
+    Raises UserError where it does not go through.
+    """
+    was_training = model.training
+    images_BTCHW = torch.zeros(1, 1, len(bands_of(config.sensors)), *size)
+    day_BT, valid_BT = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool)
+    try:
+        with torch.inference_mode():
+            model.eval()(images_BTCHW, day_BT, valid_BT)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a backbone raises for sizes that it was not made for
+        raise UserError(
+            f"model {config.name}: expected patches that it takes; got {size[0]} x {size[1]} px, and it fails"
+            f" ({type(error).__name__}: {error}). See `model.input` for resizing and windows"
+        ) from error
+    model.train(was_training)
 
 
 def _file(name: str) -> Any:

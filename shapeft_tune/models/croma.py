@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from shapeft_tune.config.bands import S1_BANDS
-from shapeft_tune.config.models.base import spread_layers
+from shapeft_tune.config.models.base import chosen_layers
 from shapeft_tune.config.models.croma import (
     CROMA_DEPTH,
     CROMA_PATCH,
@@ -122,9 +122,9 @@ class CromaBranch(CromaEncoder):
 
     def tokens(self, images_NCHW: Tensor, bias_aPP: Tensor) -> list[Tensor]:
         """Return the tokens [N, P, width] after each of the feature layers."""
-        return self.transformer(  # type: ignore[no-any-return]
-            self.linear_input(cut_patches(images_NCHW)), bias_aPP, self.feature_layers
-        )
+        # Float32 under autocast too: in bf16, sums over many layers would lose what the later ones add.
+        tokens_NPC = self.linear_input(cut_patches(images_NCHW)).float()
+        return self.transformer(tokens_NPC, bias_aPP, self.feature_layers)  # type: ignore[no-any-return]
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return every parameter once, from the patches' projection to the final norm."""
@@ -136,7 +136,7 @@ class CromaBranch(CromaEncoder):
 
     def drop_unused_layers(self) -> None:
         """Forget what lies behind the last feature layer."""
-        self.transformer.truncate(self.feature_layers[-1] + 1)
+        self.transformer.drop_unused(self.feature_layers)
 
 
 class CromaOpticalEncoder(CromaBranch):
@@ -208,7 +208,7 @@ class CromaJointEncoder(CromaEncoder):
 
     def drop_unused_layers(self) -> None:
         """Forget what lies behind the last feature layer."""
-        self.joint_encoder.truncate(self.feature_layers[-1] + 1)
+        self.joint_encoder.drop_unused(self.feature_layers)
 
 
 def build(config: Croma, num_classes: int, weights_folder: Path | None) -> Segmenter:
@@ -230,7 +230,7 @@ def load(
     spread. Raises WeightsError where the file is missing or does not fit.
     """
     path = resolve_weights(weights, OFFICIAL.get(size), weights_folder)
-    encoder = _built(name, size, layers or spread_layers(CROMA_DEPTH[name][size]))
+    encoder = _built(name, size, chosen_layers(layers, CROMA_DEPTH[name][size]))
     if path:
         for entry, part in encoder.published().items():
             load_strictly(part, _entry_of(path, entry), source=f"{path} ({entry}, size {size})")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapeft_tune.config.models.croma import CROMA_PATCH
+from shapeft_tune.models.layer_stack import outputs_of, used_part
 
 
 class Transformer(nn.Module):
@@ -35,20 +36,11 @@ class Transformer(nn.Module):
 
         ``context_NPC``: the other branch's tokens, where the layers look at one.
         """
-        outputs_NPC = []  # not of every layer: without gradients, the others' memory is free again at once
-        for number, layer in enumerate(self.layers):
-            tokens_NPC = layer(tokens_NPC, bias_aPP, *context_NPC)
-            if number == len(self.layers) - 1:
-                tokens_NPC = self.norm_out(tokens_NPC)
-            if number in wanted:
-                outputs_NPC.append(tokens_NPC)
-        return outputs_NPC
+        return outputs_of(self.layers, self.norm_out, wanted, tokens_NPC, bias_aPP, *context_NPC)
 
-    def truncate(self, depth: int) -> None:
-        """Keep the first ``depth`` layers; the final norm belongs to the last layer and goes with it."""
-        if depth < len(self.layers):
-            self.layers = self.layers[:depth]
-            self.norm_out = nn.Identity()
+    def drop_unused(self, wanted: tuple[int, ...]) -> None:
+        """Keep the layers up to the last one that is wanted."""
+        self.layers, self.norm_out = used_part(self.layers, self.norm_out, wanted)
 
 
 class Layer(nn.ModuleList):

@@ -59,7 +59,7 @@ class PlainMean(nn.Module):
 
 
 class SeasonalMean(nn.Module):
-    """A weighted mean over the valid dates; the weight of a day is interpolated between knots of the year.
+    """A weighted sum over the valid dates by their number; weights lie between knots of the year.
 
     Benchmarks know a linear fusion with a weight for each position in the series. Positions mean other days
     in every patch; a weight for the time of the year means the same everywhere, and serves any number of

@@ -9,6 +9,7 @@ published state dictionary (``encoder.pt``), so that it loads as it is. What dif
 - images need not be square, and padded dates are hidden from attention;
 - a date's position in time is how many dates come before it, whatever their order in the batch. Dates of the
   same day share a position, so the order of the batch changes nothing at all;
+- NDVI stays within -1 and 1, whatever the reflectance;
 - positions go on beyond the 24 that were published (:func:`positions_in_time`);
 - layers after the last one whose output is used are not kept.
 
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapeft_tune.config.bands import S2_BANDS
-from shapeft_tune.config.models.base import spread_layers
+from shapeft_tune.config.models.base import chosen_layers
 from shapeft_tune.config.models.galileo import GALILEO_DEPTH, Galileo, GalileoSize
 from shapeft_tune.errors import WeightsError
 from shapeft_tune.models.encoder import MapShape, SeriesEncoder, in_order
@@ -51,6 +52,7 @@ from shapeft_tune.models.galileo_layers import (
     positions_in_time,
     wave,
 )
+from shapeft_tune.models.layer_stack import outputs_of, used_part
 from shapeft_tune.models.segmenter import Segmenter
 from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, read_checkpoint, resolve_weights
 
@@ -142,6 +144,7 @@ class GalileoEncoder(SeriesEncoder):
         "attention": ("attn.q", "attn.k", "attn.v", "attn.proj"),
         "mlp": ("mlp.fc1", "mlp.fc2"),
     }
+    group_rows: Tensor
     pos_embed: Tensor
     month_embed: Tensor
 
@@ -162,6 +165,8 @@ class GalileoEncoder(SeriesEncoder):
             {name: PatchProjection(len(bands), width, patch) for name, bands in self.groups.items()}
         )
         self.s_t_channel_embed = nn.Parameter(torch.zeros(len(PUBLISHED_GROUPS), quarter))
+        rows = torch.tensor([PUBLISHED_GROUPS.index(name) for name in self.groups])
+        self.register_buffer("group_rows", rows, persistent=False)
         self.register_buffer("pos_embed", wave(torch.arange(MAX_POSITIONS), quarter))  # never trained
         self.register_buffer("month_embed", month_table(quarter))
         self.blocks = nn.ModuleList(
@@ -201,7 +206,8 @@ class GalileoEncoder(SeriesEncoder):
         grid = (frames_NCHW.shape[-2] // self.patch, frames_NCHW.shape[-1] // self.patch)
         tokens_BTGPD = folding.unfold(self._projected(frames_NCHW))
         tokens_BTGPD = tokens_BTGPD + self._time(rank_BT, month_BT)[:, :, None, None] + self._place(grid)
-        outputs_BLD = self._transformed(tokens_BTGPD.flatten(1, 3), self._mask(folding, tokens_BTGPD.shape))
+        tokens_BLD, mask_B11L = tokens_BTGPD.flatten(1, 3), self._mask(folding, tokens_BTGPD.shape)
+        outputs_BLD = outputs_of(self.blocks, self.norm, self.feature_layers, tokens_BLD, mask_B11L)
         return [self._mean(output.view_as(tokens_BTGPD), valid_BT, grid) for output in outputs_BLD]
 
     def _projected(self, frames_NCHW: Tensor) -> Tensor:
@@ -224,8 +230,7 @@ class GalileoEncoder(SeriesEncoder):
 
     def _place(self, grid: tuple[int, int]) -> Tensor:
         """Return what says which group [G, P, D] and where: the first and last quarter of the channels."""
-        rows = [PUBLISHED_GROUPS.index(name) for name in self.groups]
-        group_GQ = self.s_t_channel_embed[rows]
+        group_GQ = self.s_t_channel_embed[self.group_rows]
         place_PQ = positions_in_space(grid, self.patch, group_GQ.shape[1], device=group_GQ.device)
         quarter = group_GQ.shape[1]
         return (
@@ -239,17 +244,6 @@ class GalileoEncoder(SeriesEncoder):
         if folding.unpadded:
             return None
         return folding.valid_BT[:, :, None].expand(-1, -1, shape[2] * shape[3]).flatten(1)[:, None, None]
-
-    def _transformed(self, tokens_BLD: Tensor, mask_B11L: Tensor | None) -> list[Tensor]:
-        """Return the tokens after each of the feature layers; those after the last layer are normalised."""
-        outputs_BLD = []
-        for number, block in enumerate(self.blocks):
-            tokens_BLD = block(tokens_BLD, mask_B11L)
-            if number == len(self.blocks) - 1:
-                tokens_BLD = self.norm(tokens_BLD)
-            if number in self.feature_layers:
-                outputs_BLD.append(tokens_BLD)
-        return outputs_BLD
 
     @staticmethod
     def _mean(tokens_BTGPD: Tensor, valid_BT: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -268,22 +262,19 @@ class GalileoEncoder(SeriesEncoder):
 
     def drop_unused_layers(self) -> None:
         """Forget what lies behind the last feature layer: it would cost time and never get a gradient."""
-        depth = self.feature_layers[-1] + 1
-        if depth < len(self.blocks):
-            self.blocks = self.blocks[:depth]
-            self.norm = nn.Identity()
+        self.blocks, self.norm = used_part(self.blocks, self.norm, self.feature_layers)
 
 
 def ndvi_of(near_infrared: Tensor, red: Tensor) -> Tensor:
     """Return NDVI from B8 and B4, both as :meth:`GalileoEncoder.scaled` hands them on.
 
-    Pretraining has it from reflectance and does not normalise it. Negative reflectance, which level 1C does
-    not have, may push it beyond -1 to 1, as there.
+    Pretraining has it from reflectance and does not normalise it. Negative reflectance, which level 2A has
+    and level 1C does not, would push it beyond the -1 to 1 of pretraining; there it is cut off.
     """
     reflectance_8, reflectance_4 = _reflectance(near_infrared, "B8"), _reflectance(red, "B4")
     total = reflectance_8 + reflectance_4
     kept = total > SMALLEST_SUM
-    return (reflectance_8 - reflectance_4) / total.where(kept, 1.0) * kept
+    return ((reflectance_8 - reflectance_4) / total.where(kept, 1.0) * kept).clamp(-1, 1)
 
 
 def _reflectance(scaled: Tensor, band: str) -> Tensor:
@@ -327,7 +318,7 @@ def load(
         raise ValueError(f"patch: expected 1 to {MAX_PATCH} pixels; got {patch}")
     path = resolve_weights(_file_in(weights, weights_folder), OFFICIAL[size], weights_folder)
     shape = SHAPES[size]
-    encoder = GalileoEncoder(shape, patch, layers or spread_layers(shape.depth), ndvi, drop_path)
+    encoder = GalileoEncoder(shape, patch, chosen_layers(layers, shape.depth), ndvi, drop_path)
     if path:
         _check_size(path.with_name(CONFIG_FILE), size)
         load_strictly(encoder, _state(path, ndvi), source=f"{path} (size {size})")
@@ -364,7 +355,7 @@ def _state(path: Path, ndvi: bool) -> Mapping[str, Tensor]:
     """Return the entries of a published file that concern Sentinel-2, under this module's names."""
     unused = OTHER_INPUTS if ndvi else OTHER_INPUTS | NDVI_PROJECTION
     # Some published files have ".backbone" inside their names, and the authors' loader takes it out.
-    state = {name.replace(".backbone", ""): value for name, value in read_checkpoint(path).items()}
+    state = {str(name).replace(".backbone", ""): value for name, value in read_checkpoint(path).items()}
     if "month_embed.weight" in state:
         state["month_embed"] = state.pop("month_embed.weight")  # a table here, not a layer: it never learns
     return {name: value for name, value in state.items() if name not in unused}

@@ -5,7 +5,7 @@ Shape suffixes: B batch, T dates, C bands, H W pixels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 
 import torch
 from torch import Tensor
@@ -55,7 +55,8 @@ class ResizedSegmenter(WrappedSegmenter):
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
         *batch_dates, _, height, width = images_BTCHW.shape
-        resized_NCHW = _bilinear(images_BTCHW.flatten(0, 1), (self.side, self.side))
+        # Smoothed where it shrinks: fields finer than the new pixels would otherwise turn up as others.
+        resized_NCHW = _bilinear(images_BTCHW.flatten(0, 1), (self.side, self.side), antialias=True)
         logits_BKHW = self.network(torch.unflatten(resized_NCHW, 0, batch_dates), days_BT, valid_BT)
         return _bilinear(logits_BKHW, (height, width))
 
@@ -71,19 +72,14 @@ class WindowedSegmenter(WrappedSegmenter):
         if self.training:
             return self.network(images_BTCHW, days_BT, valid_BT)  # type: ignore[no-any-return]
         height, width = images_BTCHW.shape[-2:]
-        total_BKHW, count_HW = torch.zeros(()), images_BTCHW.new_zeros(height, width)
-        for window in self._windows(height, width):
-            logits_BKhw = self.network(images_BTCHW[(..., *window)], days_BT, valid_BT).float()
-            if total_BKHW.ndim == 0:  # only now is the number of classes known
-                total_BKHW = logits_BKhw.new_zeros(*logits_BKhw.shape[:2], height, width)
-            total_BKHW[(..., *window)] += logits_BKhw
-            count_HW[window] += 1
+        total_BKHW = count_HW = images_BTCHW.new_zeros(height, width)
+        for top, left in itertools.product(even_starts(height, self.side), even_starts(width, self.side)):
+            window_BTChw = images_BTCHW[..., top : top + self.side, left : left + self.side]
+            logits_BKhw = self.network(window_BTChw, days_BT, valid_BT).float()
+            around = (left, width - left - self.side, top, height - top - self.side)
+            total_BKHW = total_BKHW + functional.pad(logits_BKhw, around)
+            count_HW = count_HW + functional.pad(torch.ones_like(logits_BKhw[0, 0]), around)
         return total_BKHW / count_HW
-
-    def _windows(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-        for top in even_starts(height, self.side):
-            for left in even_starts(width, self.side):
-                yield slice(top, top + self.side), slice(left, left + self.side)
 
 
 def even_starts(length: int, window: int) -> list[int]:
@@ -94,5 +90,5 @@ def even_starts(length: int, window: int) -> list[int]:
     return [round(step * (length - window) / max(steps, 1)) for step in range(steps + 1)]
 
 
-def _bilinear(maps_NCHW: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(maps_NCHW, size, mode="bilinear", align_corners=False)
+def _bilinear(maps_NCHW: Tensor, size: tuple[int, int], antialias: bool = False) -> Tensor:
+    return functional.interpolate(maps_NCHW, size, mode="bilinear", align_corners=False, antialias=antialias)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapeft_tune.config.bands import S2_BANDS
-from shapeft_tune.config.models.base import spread_layers
+from shapeft_tune.config.models.base import chosen_layers
 from shapeft_tune.config.models.ssl4eo import (
     SSL4EO_DEPTH,
     SSL4EO_PATCH,
@@ -43,6 +43,7 @@ from shapeft_tune.config.models.ssl4eo import (
 from shapeft_tune.models.bands import ZERO
 from shapeft_tune.models.encoder import Encoder, MapShape
 from shapeft_tune.models.foundation import FrameSegmenter
+from shapeft_tune.models.layer_stack import outputs_of, used_part
 from shapeft_tune.models.segmenter import Segmenter
 from shapeft_tune.models.ssl4eo_files import agreed, layout_of, renamed, state_of
 from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, resolve_weights
@@ -148,10 +149,7 @@ class Ssl4eoEncoder(Encoder):
 
     def drop_unused_layers(self) -> None:
         """Forget what lies behind the last feature layer: it would cost time and never get a gradient."""
-        depth = self.feature_layers[-1] + 1
-        if depth < len(self.vit.blocks):
-            self.vit.blocks = self.vit.blocks[:depth]
-            self.vit.norm = nn.Identity()
+        self.vit.blocks, self.vit.norm = used_part(self.vit.blocks, self.vit.norm, self.feature_layers)
 
     def _transformer(self) -> Any:
         return _timm_transformer()
@@ -161,14 +159,7 @@ class Ssl4eoEncoder(Encoder):
         return self._through_layers(tokens_NPC + positions_1PC, bias_aPP=None)
 
     def _through_layers(self, tokens_NPC: Tensor, bias_aPP: Tensor | None) -> list[Tensor]:
-        outputs_NPC = []
-        for number, block in enumerate(self.vit.blocks):
-            tokens_NPC = block(tokens_NPC, attn_mask=bias_aPP)
-            if number == len(self.vit.blocks) - 1:
-                tokens_NPC = self.vit.norm(tokens_NPC)
-            if number in self.feature_layers:
-                outputs_NPC.append(tokens_NPC)
-        return outputs_NPC
+        return outputs_of(self.vit.blocks, self.vit.norm, self.feature_layers, tokens_NPC, bias_aPP)
 
     def _first_parameters(self) -> list[nn.Parameter]:
         return [self.vit.cls_token, self.vit.pos_embed, *self.vit.patch_embed.parameters()]
@@ -272,7 +263,7 @@ def load(
     WeightsError where the file is missing, was pretrained in another way, or does not fit.
     """
     path = resolve_weights(weights, OFFICIAL.get(pretraining or "dino"), weights_folder)
-    layers = tuple(layers or spread_layers(SSL4EO_DEPTH))
+    layers = chosen_layers(layers, SSL4EO_DEPTH)
     if path is None:
         encoder = _empty_encoder(pretraining or "dino", layers)
     else:

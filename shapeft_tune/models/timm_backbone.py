@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from shapeft_tune.config.bands import S2_BANDS
 from shapeft_tune.config.decoding import Fusion, LtaeFusion
-from shapeft_tune.config.models.base import spread_layers
+from shapeft_tune.config.models.base import ascend_below, spread_layers
 from shapeft_tune.config.models.timm import Timm
 from shapeft_tune.errors import UserError, WeightsError
 from shapeft_tune.models.encoder import Encoder, MapShape
@@ -72,6 +72,10 @@ class TimmEncoder(Encoder):
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Return every parameter once, in timm's own groups, from the input to the output."""
+        if not hasattr(self.network, "group_matcher"):
+            raise UserError(
+                "tuning.layer_decay: expected 1 for this backbone, whose layers timm does not group"
+            )
         groups = group_parameters(self.network, self.network.group_matcher(), return_values=True)
         return [groups[number] for number in sorted(groups)]
 
@@ -133,9 +137,9 @@ def layers_of(network: Any, backbone: str, layers: tuple[int, ...] | None) -> tu
         raise UserError(f"model.name: expected a backbone with feature maps; timm:{backbone} gives none")
     strides = [info["reduction"] for info in network.feature_info]
     if layers:
-        if layers[-1] >= len(strides):
+        if not ascend_below(len(strides), layers):
             raise UserError(
-                f"model.layers: expected numbers below {len(strides)}, the feature maps of timm:{backbone},"
+                f"model.layers: expected ascending numbers below {len(strides)}, the maps of timm:{backbone},"
                 f" whose strides are {strides}; got {list(layers)}"
             )
         return layers

@@ -239,7 +239,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             f"{path}: expected tensors and plain data only; loading the rest could run arbitrary code: it is"
             f" refused ({_first_line(error)}). Save the state dictionary alone, with torch.save."
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # torch raises half a dozen types for a damaged file
         raise WeightsError(
             f"{path}: expected a whole file written by torch.save, but reading it failed"
             f" ({_first_line(error)}). It may be truncated: fetch it again."
@@ -263,15 +263,21 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
 
 def require_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
     """Raise WeightsError naming every entry of ``state`` that is missing, unexpected or of another shape."""
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{source}: expected a dictionary of weights; got {type(state).__name__}")
     faults = [f"missing: {name}" for name in expected if name not in state]
     faults += [f"unexpected: {name}" for name in state if name not in expected]
     faults += [
-        f"{name}: expected shape {list(expected[name].shape)}, got {list(value.shape)}"
+        f"{name}: expected shape {list(expected[name].shape)}, got {_described(value)}"
         for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
+        if name in expected and getattr(value, "shape", None) != expected[name].shape
     ]
     if faults:
         raise WeightsError("\n  ".join([f"{source} does not fit the model ({len(faults)} entries)", *faults]))
+
+
+def _described(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else f"no tensor but {type(value).__name__}"
 
 
 def _first_line(error: Exception) -> str:

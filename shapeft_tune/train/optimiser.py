@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from shapeft_tune.config.training import AdamW, Cosine, MultiStep, Optimiser, Schedule, Sgd
-from shapeft_tune.models import ParameterGroup
+from shapeft_tune.models import Segmenter
+
+DECAYED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+"""Modules whose ``weight`` is decayed."""
 
 
-def build_optimiser(config: Optimiser, groups: Iterable[ParameterGroup]) -> torch.optim.Optimizer:
-    """Return the optimiser over the model's groups; vectors (biases, norms) are not decayed.
+def build_optimiser(config: Optimiser, model: Segmenter) -> torch.optim.Optimizer:
+    """Return the optimiser over the model's groups.
 
+    Only the weights of linear and convolutional layers are decayed: not biases and norms, and not tokens,
+    positions and tables of attention biases either, which decay would pull away from what pretraining found.
     The learning rate of each group is set step by step with :func:`set_learning_rate`.
     """
+    matrices = {id(module.weight) for module in model.modules() if isinstance(module, DECAYED)}
     parts = [
         {"params": chosen, "name": group.name, "lr_ratio": group.lr_ratio, "weight_decay": decay}
-        for group in groups
-        for matrices, decay in ((True, config.weight_decay), (False, 0.0))
-        if (chosen := [parameter for parameter in group.parameters if (parameter.ndim > 1) == matrices])
+        for group in model.parameter_groups()
+        for decayed, decay in ((True, config.weight_decay), (False, 0.0))
+        if (chosen := [each for each in group.parameters if (id(each) in matrices) == decayed])
     ]
     match config:
         case AdamW():

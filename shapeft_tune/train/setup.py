@@ -65,7 +65,7 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
             config.data, folder, model.pretraining_statistics, config.model.sensors
         ),
         model=model,
-        optimiser=build_optimiser(config.training.optimiser, model.parameter_groups()),
+        optimiser=build_optimiser(config.training.optimiser, model),
         loss=build_loss(config.training.loss, class_pixels(splits.train).to(compute.device)),
         compute=compute,
         weights=weights,

@@ -36,9 +36,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 VOID = "void"
 """Mark on a trial that was asked for but never handed out; it counts for nothing."""
 PROTOCOL = ("data", "metric")
-"""Parts of a cell's meaning that are not in the file, beside the weights."""
-WEIGHTS = "weights "
-"""What the name of a checkpoint has before it in a cell's meaning."""
+"""Parts of a cell's meaning that are not in the file, beside the content of what its strategy reads."""
+CONTENT = "content of "
+"""What the name of a checkpoint, say, has before it in a cell's meaning."""
 MOST_REPEATS = 10
 """Asks that may repeat a known configuration before the untried ones are listed instead."""
 
@@ -177,7 +177,7 @@ class CellLedger:
         noted, meaning = self._noted_meaning(), self._meaning()
         if noted is None:
             return []
-        protocol = {key: value for key, value in noted.items() if key in PROTOCOL or key.startswith(WEIGHTS)}
+        protocol = {key: value for key, value in noted.items() if key in PROTOCOL or key.startswith(CONTENT)}
         return _differences(noted, {**meaning, **protocol})
 
     def _noted_meaning(self) -> dict[str, Any] | None:

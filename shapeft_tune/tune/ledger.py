@@ -23,10 +23,10 @@ from optuna.storages.journal import JournalFileBackend
 from shapeft_tune.config.protocol import METRIC
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.errors import LedgerError
-from shapeft_tune.tune.cell_ledger import WEIGHTS, CellLedger, LedgerTrial, State
+from shapeft_tune.tune.cell_ledger import CONTENT, CellLedger, LedgerTrial, State
 
 LEDGER_FILE = "ledger.journal"
-NO_WEIGHTS: Mapping[str, Any] = MappingProxyType({})
+NO_CONTENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Ledger:
         folder: Path,
         sweep: SweepConfig,
         data_digest: str,
-        weights: Mapping[str, Mapping[str, str]] = NO_WEIGHTS,
+        contents: Mapping[str, Mapping[str, str]] = NO_CONTENTS,
     ) -> Ledger:
         """Open the ledger in a sweep's folder for running; create it on first use.
 
@@ -89,7 +89,7 @@ class Ledger:
             folder: the sweep's.
             sweep: the checked file.
             data_digest: what the data amounts to.
-            weights: what each checkpoint amounts to that a strategy reads, by strategy and name.
+            contents: what else a strategy reads amounts to, a checkpoint say, by strategy and name.
 
         Raises:
             LedgerError: the file means something else by a cell than the ledger does, or data or a
@@ -99,7 +99,7 @@ class Ledger:
         _cut_torn_line(folder / LEDGER_FILE)
         ledger = cls(sweep, _storage(folder / LEDGER_FILE))
         protocol = {"data": data_digest, "metric": f"{METRIC.name} v{METRIC.version}"}
-        ledger._require_same_meaning(protocol, weights)
+        ledger._require_same_meaning(protocol, contents)
         for cell in ledger.cells.values():
             cell.void_half_asked()
         return ledger
@@ -131,14 +131,14 @@ class Ledger:
         return tuple(map(self.count, self.cells))
 
     def _require_same_meaning(
-        self, protocol: Mapping[str, str], weights: Mapping[str, Mapping[str, str]]
+        self, protocol: Mapping[str, str], contents: Mapping[str, Mapping[str, str]]
     ) -> None:
-        """Compare each cell with what was noted; a new strategy may bring new checkpoints."""
+        """Compare each cell with what was noted; a new strategy may bring new content."""
         self._refuse(
             line
             for cell in self.cells.values()
             for line in cell.settle_meaning(
-                {**protocol, **_named(weights.get(cell.cell.strategy, NO_WEIGHTS))}
+                {**protocol, **_named(contents.get(cell.cell.strategy, NO_CONTENTS))}
             )
         )
 
@@ -151,8 +151,8 @@ class Ledger:
             )
 
 
-def _named(weights: Mapping[str, str]) -> dict[str, str]:
-    return {f"{WEIGHTS}{name}": digest for name, digest in weights.items()}
+def _named(contents: Mapping[str, str]) -> dict[str, str]:
+    return {f"{CONTENT}{name}": digest for name, digest in contents.items()}
 
 
 def _cut_torn_line(path: Path) -> None:

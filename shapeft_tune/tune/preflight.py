@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapeft_tune.config.data import Dataset
 from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
-from shapeft_tune.data import NUM_CLASSES, open_dataset, problems_with
+from shapeft_tune.data import NUM_CLASSES, PastisFolder, open_dataset, problems_with
+from shapeft_tune.data.sources import S2, sources_of
 from shapeft_tune.errors import DataError, HomeError, Problem
-from shapeft_tune.models import build_model
+from shapeft_tune.models import build_model, try_out
 from shapeft_tune.models.weights import noting_digests
 
 
@@ -24,38 +26,41 @@ class Contents:
 
     data: str
     """Of the data sets, in 16 digits or more."""
-    weights: Mapping[str, Mapping[str, str]]
-    """Of each checkpoint that a strategy reads, in 16 digits, by strategy and name."""
+    by_strategy: Mapping[str, Mapping[str, str]]
+    """Of what else a strategy reads, a checkpoint or radar, in 16 digits, by strategy and name."""
 
 
 def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
-    """Check every cell's data and weights, downloading weights where they must be.
+    """Check every cell's data, weights and network, downloading weights where they must be.
 
     Raises:
         DataError: with everything that the data set lacks.
         WeightsError: a checkpoint is missing, is not the official one or does not fit.
+        UserError: a network takes no patches of this size, or its tuning selects nothing.
     """
     trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in _variants(cell)]
     data = _check_data((trial for _, trial in trials), places)
-    models = dict.fromkeys((strategy, trial.model) for strategy, trial in trials)
-    digests = {model: _check_model(model, places) for model in dict.fromkeys(model for _, model in models)}
-    weights: dict[str, dict[str, str]] = {strategy: {} for strategy, _ in models}
-    for strategy, model in models:
-        weights[strategy] |= digests[model]
-    return Contents(data, weights)
+    read: dict[tuple[Dataset, str, ModelConfig], dict[str, str]] = {}
+    by_strategy: dict[str, dict[str, str]] = {}
+    for strategy, trial in trials:
+        kind = (trial.data.dataset, trial.data.orbit, trial.model)
+        if kind not in read:
+            read[kind] = _check_model(trial, places)
+        by_strategy.setdefault(strategy, {}).update(read[kind])
+    return Contents(data, by_strategy)
 
 
 def check_trial(trial: TrialConfig, places: Places) -> str:
     """Check the data and weights of one trial, and return what both amount to; see :func:`check_sweep`."""
     data = _check_data([trial], places)
-    return "+".join([data, *sorted(_check_model(trial.model, places).values())])
+    return "+".join([data, *sorted(_check_model(trial, places).values())])
 
 
 def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
     digests: dict[str, None] = {}
     problems: dict[Problem, None] = {}
     for trial in {(trial.data, trial.model): trial for trial in trials}.values():
-        folder = open_dataset(trial.data.dataset, data=places.data, home=places.home)
+        folder = _folder_of(trial, places)
         digests[folder.digest()] = None
         problems |= dict.fromkeys(problems_with(trial, folder))
     if problems:
@@ -65,11 +70,20 @@ def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
     return "+".join(sorted(digests))
 
 
-def _check_model(model: ModelConfig, places: Places) -> dict[str, str]:
-    """Build a model, the only sure way to know that weights are there, whole, and fit; digest them."""
+def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
+    """Build a model and use it once, the only sure way to know that it can be; digest what it reads."""
+    folder = _folder_of(trial, places)
     with noting_digests() as digests:
-        build_model(model, NUM_CLASSES, places.weights_folder)
-    return {name: digest[:16] for name, digest in digests.items()}
+        model = build_model(trial.model, NUM_CLASSES, places.weights_folder)
+    model.parameter_groups()
+    try_out(model, trial.model, folder.shape(folder.in_folds(trial.data.folds.train)[0])[-2:])
+    contents = {f"weights {name}": digest[:16] for name, digest in digests.items()}
+    radar = [source for source in sources_of(trial.model.sensors, trial.data.orbit) if source is not S2]
+    return contents | {source.folder: folder.digest_of(source) for source in radar}
+
+
+def _folder_of(trial: TrialConfig, places: Places) -> PastisFolder:
+    return open_dataset(trial.data.dataset, data=places.data, home=places.home)
 
 
 def require_writable(folder: Path) -> None:

@@ -81,7 +81,7 @@ def _run_missing(
     on_event: Callable[[Event, Ledger], None],
 ) -> SweepRun:
     folder = places.sweep_folder(sweep.name)
-    ledger = Ledger.open(folder, sweep, contents.data, contents.weights)
+    ledger = Ledger.open(folder, sweep, contents.data, contents.by_strategy)
     (folder / STOP_FILE).unlink(missing_ok=True)
     recorder = Recorder.open(tracking_uri, sweep.name, places.home / "artifacts", sweep.question, METRIC)
     ending = SweepEnding.FAILED

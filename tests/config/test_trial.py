@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from shapeft_tune.config import TrialConfig
 from shapeft_tune.config.merge import merged, with_values
 from shapeft_tune.config.training import AdamW, Epochs, Sgd
-from tests.config.examples import CROMA, TRIAL
+from tests.config.examples import CROMA, MODEL, TRIAL
 
 
 def trial(**changes: Any) -> TrialConfig:
@@ -38,6 +38,21 @@ def test_every_field_changes_the_fingerprint(path: str) -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         trial().seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("model", "normalisation", "message"),
+    [
+        (MODEL, "pretraining", "official or own: utae has no pretraining"),
+        ({"name": "galileo", "tuning": "scratch"}, "official", "or set model.ndvi: false"),
+    ],
+)
+def test_a_normalisation_that_does_not_fit_the_network_is_refused(
+    model: dict[str, Any], normalisation: str, message: str
+) -> None:
+    values = with_values(TRIAL, {"model": model, "data.normalisation": normalisation})
+    with pytest.raises(ValidationError, match=message):
+        TrialConfig.model_validate(values)
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,17 @@ SMALL_MODELS: dict[str, ModelConfig] = {
     "galileo frozen": Galileo(size="nano", tuning=FrozenTuning(weights="none"), decoder=LinearDecoder()),
     "galileo finetuned": Galileo(
         size="nano",
-        tuning=FinetuneTuning(weights="none", encoder_lr_ratio=0.1),
+        tuning=FinetuneTuning(weights="none", encoder_lr_ratio=0.1, layer_decay=0.8),
         decoder=LinearDecoder(maps="all"),
     ),
-    "croma of radar": small_croma(FrozenTuning(weights="none"), name="croma_sar"),
+    "croma of radar": small_croma(FinetuneTuning(weights="none", layer_decay=0.8), name="croma_sar"),
     "croma of both": small_croma(FinetuneTuning(weights="none", layer_decay=0.8), name="croma_joint"),
-    "ssl4eo finetuned": small_ssl4eo("dino", FinetuneTuning(weights="none")),
+    "croma of both with lora": small_croma(LoraTuning(weights="none", rank=2), name="croma_joint"),
+    "galileo with lora": Galileo(
+        size="nano", tuning=LoraTuning(weights="none", rank=2), decoder=LinearDecoder(maps="all")
+    ),
+    "ssl4eo finetuned": small_ssl4eo("dino", FinetuneTuning(weights="none", layer_decay=0.8)),
+    "ssl4eo with lora": small_ssl4eo("moco", LoraTuning(weights="none", rank=2)),
     "ssl4eo data2vec": small_ssl4eo("data2vec", FinetuneTuning(weights="none", layer_decay=0.8)),
     "croma with lora": small_croma(LoraTuning(weights="none", rank=2, dropout=0.1)),
     "croma in two stages": small_croma(FinetuneTuning(weights="none", frozen_share=0.3)),

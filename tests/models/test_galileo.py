@@ -275,7 +275,7 @@ def test_ndvi_is_refused_with_a_normalisation_that_hides_reflectance() -> None:
 
     trial("pretraining", ndvi=True)
     trial("official", ndvi=False)
-    with pytest.raises(ValidationError, match="pretraining, which galileo needs"):
+    with pytest.raises(ValidationError, match="pretraining for galileo"):
         trial("official", ndvi=True)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from shapeft_tune.config.models import Croma
 from shapeft_tune.config.tuning import FrozenTuning
-from shapeft_tune.errors import WeightsError
+from shapeft_tune.errors import UserError, WeightsError
 from shapeft_tune.models import build_model, croma, galileo, load_encoder, ssl4eo
 from shapeft_tune.models.weights import (
     OfficialCheckpoint,
@@ -133,6 +133,30 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"page\.pt"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"s2_encoder": 3}, "expected a dictionary of weights; got int"),
+        ({"s2_encoder": {"linear_input.bias": 3, 7: torch.zeros(1)}}, "no tensor but int"),
+    ],
+)
+def test_entries_that_are_no_weights_are_named(tmp_path: Path, content: object, words: str) -> None:
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(WeightsError, match=words):
+        load_encoder("croma_optical", "odd.pt", size="small", weights_folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["croma_optical", "croma_joint", "galileo", "ssl4eo_vit", "timm:test_resnet"]
+)
+def test_encoders_come_in_evaluation_mode_and_only_with_layers_that_they_have(name: str) -> None:
+    size = {"croma_optical": {"size": "small"}, "croma_joint": {"size": "small"}, "galileo": {"size": "nano"}}
+    assert not load_encoder(name, "none", **size.get(name, {})).training
+    for layers in ((1, 30), (2, 1), (1, 1)):
+        with pytest.raises((ValueError, UserError), match="layers"):
+            load_encoder(name, "none", layers=layers, **size.get(name, {}))
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:

@@ -7,20 +7,30 @@ import pytest
 import torch
 
 from shapeft_tune.config.training import AdamW, Cosine, MultiStep, Sgd
-from shapeft_tune.models import ParameterGroup
+from shapeft_tune.models import ParameterGroup, Segmenter
 from shapeft_tune.train.optimiser import build_optimiser, schedule_factor, set_learning_rate
 
 
-def groups() -> list[ParameterGroup]:
-    layer, encoder = torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)
-    return [
-        ParameterGroup("decoder", tuple(layer.parameters()), 1.0),
-        ParameterGroup("encoder", tuple(encoder.parameters()), 0.1),
-    ]
+class TwoRates(Segmenter):
+    """A decoder, and an encoder with a table of positions that learns at a tenth of its rate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder, self.encoder = torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)
+        self.positions = torch.nn.Parameter(torch.ones(4, 2))
+
+    def forward(self, *series: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [
+            ParameterGroup("decoder", tuple(self.decoder.parameters()), 1.0),
+            ParameterGroup("encoder", (*self.encoder.parameters(), self.positions), 0.1),
+        ]
 
 
 def test_the_encoder_gets_its_ratio_of_the_learning_rate_at_every_step() -> None:
-    optimiser = build_optimiser(AdamW(lr=0.01), groups())
+    optimiser = build_optimiser(AdamW(lr=0.01), TwoRates())
     set_learning_rate(optimiser, 0.004)
     rates = {group["name"]: group["lr"] for group in optimiser.param_groups}
     assert rates == {"decoder": 0.004, "encoder": pytest.approx(0.0004)}
@@ -30,11 +40,20 @@ def test_the_encoder_gets_its_ratio_of_the_learning_rate_at_every_step() -> None
     ("config", "kind"),
     [(AdamW(weight_decay=0.3), torch.optim.AdamW), (Sgd(weight_decay=0.3), torch.optim.SGD)],
 )
-def test_matrices_are_decayed_and_biases_are_not(config: AdamW | Sgd, kind: type) -> None:
-    optimiser = build_optimiser(config, groups())
+def test_weights_of_layers_are_decayed_and_biases_and_positions_are_not(
+    config: AdamW | Sgd, kind: type
+) -> None:
+    model = TwoRates()
+    optimiser = build_optimiser(config, model)
     assert isinstance(optimiser, kind)
-    for group in optimiser.param_groups:
-        assert group["weight_decay"] == (0.3 if group["params"][0].ndim > 1 else 0.0)
+    decay = {id(each): group["weight_decay"] for group in optimiser.param_groups for each in group["params"]}
+    assert {name: decay[id(each)] for name, each in model.named_parameters()} == {
+        "decoder.weight": 0.3,
+        "decoder.bias": 0.0,
+        "encoder.weight": 0.3,
+        "encoder.bias": 0.0,
+        "positions": 0.0,
+    }
 
 
 def test_cosine_rises_linearly_and_falls_along_half_a_cosine() -> None:

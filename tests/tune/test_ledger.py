@@ -96,7 +96,7 @@ def test_an_interrupted_search_draws_what_an_undisturbed_one_would(tmp_path: Pat
 
 def test_a_checkpoint_that_was_overwritten_is_refused_with_both_digests(tmp_path: Path) -> None:
     worked_off(Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "aa"}}))
-    with pytest.raises(LedgerError, match=r"weights mine\.pt was 'aa', is now 'bb'"):
+    with pytest.raises(LedgerError, match=r"content of mine\.pt was 'aa', is now 'bb'"):
         Ledger.open(tmp_path, small(), "d", {"utae": {"mine.pt": "bb"}})
 
 
@@ -106,7 +106,7 @@ def test_a_new_strategy_may_bring_another_checkpoint_to_a_sweep(tmp_path: Path) 
     weights = {"utae": {"mine.pt": "aa"}, "other": {"theirs.pt": "cc"}}
     added = worked_off(Ledger.open(tmp_path, small(strategies=both), "d", weights))
     assert {trial.cell.strategy for trial in added} == {"other"}
-    with pytest.raises(LedgerError, match=r"weights theirs\.pt was 'cc', is now 'dd'"):
+    with pytest.raises(LedgerError, match=r"content of theirs\.pt was 'cc', is now 'dd'"):
         Ledger.open(tmp_path, small(strategies=both), "d", weights | {"other": {"theirs.pt": "dd"}})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
-from shapeft_tune.errors import LedgerError
+from shapeft_tune.errors import LedgerError, UserError
 from shapeft_tune.models import load_encoder
 from shapeft_tune.tune.ledger import Ledger
 from shapeft_tune.tune.preflight import check_sweep, check_trial
@@ -46,25 +47,55 @@ def save_croma(path: Path, seed: int) -> None:
 def test_the_weights_of_every_option_of_a_strategy_are_among_its_contents(places: Places) -> None:
     searched = croma("mine.pt") | {"search": {"model.tuning.weights": {"choice": ["mine.pt", "theirs.pt"]}}}
     scratch = {"config": {"model": UTAE}}
-    weights = check_sweep(sweep(frozen=searched, scratch=scratch), places).weights
+    weights = check_sweep(sweep(frozen=searched, scratch=scratch), places).by_strategy
     assert {strategy: set(names) for strategy, names in weights.items()} == {
-        "frozen": {"mine.pt", "theirs.pt"},
+        "frozen": {"weights mine.pt", "weights theirs.pt"},
         "scratch": set(),
     }
-    assert weights["frozen"]["mine.pt"] != weights["frozen"]["theirs.pt"]
+    assert weights["frozen"]["weights mine.pt"] != weights["frozen"]["weights theirs.pt"]
 
 
 def test_a_sweep_goes_on_with_the_same_checkpoint_and_not_with_another_under_its_name(places: Places) -> None:
     def opened() -> Ledger:
         declared = sweep(frozen=croma("mine.pt"))
         contents = check_sweep(declared, places)
-        return Ledger.open(places.sweep_folder("small"), declared, contents.data, contents.weights)
+        return Ledger.open(places.sweep_folder("small"), declared, contents.data, contents.by_strategy)
 
     assert worked_off(opened())
     assert worked_off(opened()) == []
     save_croma(places.weights_folder / "mine.pt", seed=7)
     with pytest.raises(LedgerError, match=r"weights mine\.pt was"):
         opened()
+
+
+def test_a_network_that_takes_no_patches_of_this_size_is_told_before_anything_runs(places: Places) -> None:
+    hybrid = {"name": "timm:test_vit3", "tuning": "scratch", "temporal": "mean"}  # cells of 16 px
+    data = {"dataset": {"name": "sample", "patches": 10, "patch_size": 24, "dates": 6}}
+    declared = sweep(odd={"config": {"model": hybrid, "data": data}})
+    with pytest.raises(UserError, match="multiples of 16 px"):
+        check_sweep(declared, places)
+
+
+def test_a_tuning_that_selects_nothing_is_told_before_anything_runs(places: Places) -> None:
+    flat = {"name": "timm:test_resnet", "layers": [0], "temporal": "mean"}
+    tuning = {"mode": "lora", "weights": "none"}
+    with pytest.raises(UserError, match="selects no parameter"):
+        check_sweep(sweep(flat={"config": {"model": flat | {"tuning": tuning}}}), places)
+
+
+def test_radar_is_part_of_what_a_strategy_reads_only_where_it_does(places: Places, shared: Path) -> None:
+    radar = {"name": "croma_sar", "size": "small", "tuning": "scratch"}
+    data = {"dataset": "pastis"}
+    declared = sweep(
+        optical={"config": {"model": radar | {"name": "croma_optical"}, "data": data}},
+        radar={"config": {"model": radar, "data": data}},
+    )
+    tiles = replace(places, data=shared / "data" / "flanders")
+    contents = check_sweep(declared, tiles).by_strategy
+    assert {strategy: set(names) for strategy, names in contents.items()} == {
+        "optical": set(),
+        "radar": {"DATA_S1A"},
+    }
 
 
 def test_a_single_trial_amounts_to_something_else_with_another_checkpoint(places: Places) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -33,9 +33,9 @@ class ModelSettings(Frozen):
         return ("s2",)
 
     @property
-    def needs_pretraining_statistics(self) -> bool:
-        """Whether it cannot do without ``data.normalisation: pretraining``."""
-        return False
+    def need_of_pretraining_statistics(self) -> str:
+        """Why it cannot do without ``data.normalisation: pretraining``; empty where it can."""
+        return ""
 
     @property
     def size_multiple(self) -> int:
@@ -81,7 +81,7 @@ class LayeredSettings(ModelSettings):
     def rules(self) -> Iterator[Violation]:
         """Layers exist and ascend."""
         yield from super().rules()
-        if self.layers and (self.layers[-1] >= self.depth or list(self.layers) != sorted(set(self.layers))):
+        if self.layers and not ascend_below(self.depth, self.layers):
             yield Violation("layers", f"ascending numbers below {self.depth}", str(list(self.layers)))
 
 
@@ -102,6 +102,18 @@ class TransformerSettings(LayeredSettings, FoundationSettings):
                 f"a divisor of the encoder's channels ({self.width})",
                 str(self.temporal.heads),
             )
+
+
+def chosen_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    """Return these layers, or four over the depth; raises ValueError where they do not ascend below it."""
+    if layers and not ascend_below(depth, layers):
+        raise ValueError(f"layers: expected ascending numbers below {depth}; got {list(layers)}")
+    return tuple(layers or spread_layers(depth))
+
+
+def ascend_below(depth: int, layers: Sequence[int]) -> bool:
+    """Return whether layers, counted from 0, exist in a network of this depth and ascend."""
+    return list(layers) == sorted(set(layers)) and layers[0] >= 0 and layers[-1] < depth
 
 
 def spread_layers(depth: int) -> tuple[int, ...]:

@@ -43,9 +43,9 @@ class Galileo(LayeredSettings):
         return GALILEO_DEPTH[self.size]
 
     @property
-    def needs_pretraining_statistics(self) -> bool:
-        """NDVI is computed from reflectance, which only these statistics give back."""
-        return self.ndvi
+    def need_of_pretraining_statistics(self) -> str:
+        """Why it cannot do without ``data.normalisation: pretraining``; empty where it can."""
+        return "NDVI needs reflectance; or set model.ndvi: false" if self.ndvi else ""
 
     @property
     def size_multiple(self) -> int:
