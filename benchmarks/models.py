@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.plain_utae import PlainUtae
 from shapeft_tune.config.bands import Sensor, bands_of
+from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.models import ModelConfig, Utae
-from shapeft_tune.errors import UserError
 from shapeft_tune.models import build_model
 from shapeft_tune.train.device import Compute, choose_compute
 
@@ -47,6 +47,12 @@ CASES: dict[str, dict[str, Any]] = {
         "input": {"name": "resize", "side": 224},
     },
     "galileo nano, frozen": {"name": "galileo", "size": "nano", "tuning": FROZEN},
+    "galileo nano, frozen, windows of 32": {
+        "name": "galileo",
+        "size": "nano",
+        "tuning": FROZEN,
+        "input": {"name": "windows", "side": 32},
+    },
     "galileo nano, linear head": {"name": "galileo", "size": "nano", "tuning": FINETUNE, "decoder": LINEAR},
     "timm:resnet18": {"name": "timm:resnet18", "tuning": FINETUNE},
 }
@@ -68,6 +74,15 @@ class Series:
     valid_BT: Tensor
     labels_BHW: Tensor
 
+    def cropped(self, side: int) -> Series:
+        """Return its upper left corner, as a trial on windows is trained on a crop."""
+        return Series(
+            self.images_BTCHW[..., :side, :side],
+            self.days_BT,
+            self.valid_BT,
+            self.labels_BHW[..., :side, :side],
+        )
+
 
 @dataclass
 class Case:
@@ -76,6 +91,8 @@ class Case:
     name: str
     network: nn.Module
     series: Series
+    training: Series
+    """What a training step sees: a crop of the series where the model sees windows."""
     compute: Compute
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
@@ -83,17 +100,17 @@ class Case:
         """Predict, without gradients."""
         self.network.eval()
         with torch.no_grad():
-            self._logits()
+            self._logits(self.series)
 
     def step(self) -> None:
         """Do one training step's forward and backward pass; the optimiser's part is the same for all."""
         self.network.train()
-        loss = functional.cross_entropy(self._logits().float(), self.series.labels_BHW)
+        loss = functional.cross_entropy(self._logits(self.training).float(), self.training.labels_BHW)
         loss.backward()  # type: ignore[no-untyped-call]
         self.network.zero_grad(set_to_none=True)
 
-    def _logits(self) -> Tensor:
-        series, mask = self.series, () if isinstance(self.network, PlainUtae) else (self.series.valid_BT,)
+    def _logits(self, series: Series) -> Tensor:
+        mask = () if isinstance(self.network, PlainUtae) else (series.valid_BT,)
         with self.compute.arithmetic():
             return self.network(series.images_BTCHW, series.days_BT, *mask)  # type: ignore[no-any-return]
 
@@ -120,28 +137,21 @@ def make_series(
 
 
 def make_cases(only: str, dates: int, side: int, batch: int) -> Iterator[Case]:
-    """Yield the plain U-TAE and those named like ``only`` that can be built; print why the others cannot."""
+    """Yield the plain U-TAE and those whose name contains ``only``; U-TAE in fp32 too, to compare with."""
     best, exact = choose_compute("auto"), choose_compute("fp32")
 
-    def case(name: str, network: nn.Module, sensors: tuple[Sensor, ...], compute: Compute) -> Case:
-        series = make_series(sensors, dates, side, batch, compute.device)
-        return Case(name, network.to(compute.device), series, compute)
+    def case(name: str, network: nn.Module, config: ModelConfig, compute: Compute) -> Case:
+        series = make_series(config.sensors, dates, side, batch, compute.device)
+        crop = config.input.side if isinstance(config.input, Windows) else side
+        return Case(name, network.to(compute.device), series, series.cropped(crop), compute)
 
-    yield case(PLAIN, PlainUtae(Utae(), CLASSES), ("s2",), exact)
-    if best.bf16 and only in "utae":
-        yield case("utae", build_model(Utae(), CLASSES), ("s2",), exact)
+    yield case(PLAIN, PlainUtae(Utae(), CLASSES), Utae(), exact)
+    if best.bf16 and "utae".startswith(only):
+        yield case("utae", build_model(Utae(), CLASSES), Utae(), exact)
     for name, settings in CASES.items():
-        if only not in name:
-            continue
-        try:
+        if only in name:
             config = Settings.model_validate({"model": settings}).model
-            yield case(name, build_model(config, CLASSES), config.sensors, best)
-        except ValidationError as error:
-            print(f"Skipped {name}: {error.errors()[0]['msg']}")
-        except UserError as error:
-            print(f"Skipped {name}: {error}")
-        except (KeyError, ImportError) as error:
-            print(f"Skipped {name}: no builder ({error})")
+            yield case(name, build_model(config, CLASSES), config, best)
 
 
 def measure(cases: list[Case], what: str, rounds: int) -> None:
