@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from shapeft_tune.config.merge import TAGS
 from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
@@ -77,8 +78,10 @@ def problems_of(error: ValidationError, given: Any) -> list[Found]:
                 inner = (*place, *filter(None, violation.field.split(".")))
                 found.append((inner, Problem(_dotted(inner), violation.expected, violation.got)))
         else:
-            found.append((place, Problem(_dotted(place), *_expected(item))))
-    return found
+            found.append((place, Problem(_dotted(place), *_expected(item, given))))
+    deeper = {place[:end] for place, _ in found for end in range(len(place))}
+    # An item that is wrong also makes pydantic count its list as too short.
+    return [each for each in found if not (each[0] in deeper and "after validation" in each[1].expected)]
 
 
 NOT_SEARCHED = (
@@ -219,15 +222,16 @@ def _dotted(place: Path_) -> str:
     return ".".join(map(str, place)) or "file"
 
 
-def _expected(item: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return (expected, got, hint) for one of pydantic's findings."""
+def _expected(item: Mapping[str, Any], given: Any) -> tuple[str, str, str]:
+    """Return (expected, got, hint) for one of pydantic's findings in what was given."""
     context = item.get("ctx", {})
     got = _short(item["input"])
     match item["type"]:
         case "missing":
             return "a value (the key is missing)", "", ""
         case "extra_forbidden":
-            return "no such key", got, "check the spelling, or remove it"
+            kind = _kind_around(item["loc"], given)
+            return f"no such key{f' of {kind}' if kind else ''}", got, "check the spelling, or remove it"
         case "union_tag_invalid":
             return f"{context['discriminator']}: one of {context['expected_tags']}", repr(context["tag"]), ""
         case "union_tag_not_found":
@@ -235,6 +239,15 @@ def _expected(item: Mapping[str, Any]) -> tuple[str, str, str]:
         case _:
             message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             return message[0].lower() + message[1:], got, ""
+
+
+def _kind_around(location: tuple[str | int, ...], given: Any) -> str:
+    """Return the name or mode of the part of ``given`` that a finding lies in; empty where it has none."""
+    around = given
+    for step in _place(location, given, keep_last=True)[:-1]:
+        around = around[step]
+    named = around if isinstance(around, Mapping) else {}
+    return next((str(named[tag]) for tag in TAGS if tag in named), "")
 
 
 def _short(value: Any) -> str:

@@ -26,18 +26,26 @@ class TrialConfig(Frozen):
     """Decides initial weights, order and augmentation of the patches, and which patches are labelled."""
 
     def rules(self) -> Iterator[Violation]:
-        """A trial is validated at least once; its normalisation fits its network."""
+        """A trial is validated at least once; its normalisation fits its network; nothing leaks."""
         normalisation, model = self.data.normalisation, self.model
         if normalisation == "pretraining" and not model.has_pretraining_statistics:
             expected = f"official or own: {model.name} has no pretraining with statistics of its own"
             yield Violation("data.normalisation", expected, normalisation)
         if normalisation != "pretraining" and (need := model.need_of_pretraining_statistics):
             yield Violation("data.normalisation", f"pretraining for {model.name} ({need})", normalisation)
+        yield from self._leaks()
         steps = self.training.steps
         if isinstance(steps, int) and self.validation.every > steps:
             yield Violation(
                 "validation.every", f"at most training.steps ({steps})", str(self.validation.every)
             )
+
+    def _leaks(self) -> Iterator[Violation]:
+        seen = set(self.model.seen_folds)
+        for purpose in ("validation", "test"):
+            if leaked := sorted(seen & set(getattr(self.data.folds, purpose))):
+                expected = f"folds that the pretrained weights have not seen (they have {sorted(seen)})"
+                yield Violation(f"data.folds.{purpose}", expected, str(leaked))
 
     def canonical(self) -> dict[str, Any]:
         """Return the config as plain JSON types, defaults written out."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from shapeft_tune.config.bands import bands_of
+from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.errors import UserError
 from shapeft_tune.models.encoder import Encoder
@@ -62,25 +63,29 @@ def load_encoder(name: str, weights: str, **settings: Any) -> Encoder:
     return encoder.eval()
 
 
-def try_out(model: Segmenter, config: ModelConfig, size: tuple[int, int]) -> None:
-    """Send one empty image of this size, (height, width) in pixels, through a model; leave it as it was.
+def try_out(
+    model: Segmenter, config: ModelConfig, size: tuple[int, int], patches: int = 2, dates: int = 1
+) -> None:
+    """Send empty patches of this size, (height, width) in pixels, through a model, once in either mode.
 
-    Raises UserError where it does not go through.
+    The model is not to be used any more: its statistics are those of empty patches now. Raises UserError
+    where they do not go through.
     """
-    was_training = model.training
-    images_BTCHW = torch.zeros(1, 1, len(bands_of(config.sensors)), *size)
-    day_BT, valid_BT = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool)
+    images_BTCHW = torch.zeros(patches, dates, len(bands_of(config.sensors)), *size)
+    days_BT, valid_BT = torch.zeros(patches, dates).long(), torch.ones(patches, dates).bool()
+    crop = config.input.side if isinstance(config.input, Windows) else max(size)
     try:
-        with torch.inference_mode():
-            model.eval()(images_BTCHW, day_BT, valid_BT)
+        with torch.no_grad():
+            model.train()(images_BTCHW[..., :crop, :crop], days_BT, valid_BT)
+            model.eval()(images_BTCHW[:1, :1], days_BT[:1, :1], valid_BT[:1, :1])
     except UserError:
         raise
     except Exception as error:  # whatever a backbone raises for sizes that it was not made for
         raise UserError(
-            f"model {config.name}: expected patches that it takes; got {size[0]} x {size[1]} px, and it fails"
-            f" ({type(error).__name__}: {error}). See `model.input` for resizing and windows"
+            f"model {config.name}: expected patches that it can be trained on; got {patches} at a time, of"
+            f" {size[0]} x {size[1]} px and {dates} dates, and it fails ({type(error).__name__}: {error})."
+            " See model.input for resizing and windows, and training.batch_size"
         ) from error
-    model.train(was_training)
 
 
 def _file(name: str) -> Any:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from shapeft_tune.config.bands import S1_BANDS
-from shapeft_tune.config.models.base import chosen_layers
+from shapeft_tune.config.models.base import chosen_layers, require_known
 from shapeft_tune.config.models.croma import (
     CROMA_DEPTH,
     CROMA_PATCH,
@@ -38,7 +38,14 @@ from shapeft_tune.models.croma_layers import JointLayer, Layer, Transformer, cut
 from shapeft_tune.models.encoder import Encoder, MapShape, in_order
 from shapeft_tune.models.foundation import FrameSegmenter
 from shapeft_tune.models.segmenter import Segmenter
-from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, read_checkpoint, resolve_weights
+from shapeft_tune.models.weights import (
+    OfficialCheckpoint,
+    load_strictly,
+    named,
+    read_checkpoint,
+    resolve_weights,
+    shortened,
+)
 
 OPTICAL_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 """What the optical branch was pretrained on: level 2A without the cirrus band."""
@@ -91,6 +98,7 @@ class CromaEncoder(Encoder):
         Maps are the stream of tokens as it leaves a layer; only the one of the last layer goes through the
         final norm, which makes it the published model's own output.
         """
+        self.require_images(images_NCHW, CROMA_PATCH)
         grid = (images_NCHW.shape[-2] // CROMA_PATCH, images_NCHW.shape[-1] // CROMA_PATCH)
         bias_aPP = distance_bias(self.heads, *grid, device=images_NCHW.device)
         outputs_NPC = self.tokens(images_NCHW, bias_aPP)
@@ -229,6 +237,7 @@ def load(
     ``layers`` are those whose outputs ``forward_features`` returns, ascending; by default four, evenly
     spread. Raises WeightsError where the file is missing or does not fit.
     """
+    require_known(size, CROMA_WIDTH, "size")
     path = resolve_weights(weights, OFFICIAL.get(size), weights_folder)
     encoder = _built(name, size, chosen_layers(layers, CROMA_DEPTH[name][size]))
     if path:
@@ -255,7 +264,7 @@ def _built(name: CromaName, size: CromaSize, layers: tuple[int, ...]) -> CromaEn
 def _entry_of(path: Path, entry: str) -> Mapping[str, Tensor]:
     checkpoint = read_checkpoint(path)
     if entry not in checkpoint:
-        found = sorted(map(str, checkpoint))
-        raise WeightsError(f"{path}: expected a CROMA checkpoint with the entry {entry}; got {found}")
-    state: Mapping[str, Tensor] = checkpoint[entry]
-    return state
+        raise WeightsError(
+            f"{path}: expected a CROMA checkpoint with the entry {entry}; got {shortened(checkpoint)}"
+        )
+    return named(checkpoint[entry], source=f"{path} ({entry})")

@@ -46,6 +46,15 @@ class Encoder(nn.Module, ABC):
         mean, std = zip(*(self.pretraining[band] for band in bands), strict=True)
         return BandStatistics(mean, std)
 
+    def require_images(self, images_NCHW: Tensor, multiple: int) -> None:
+        """Raise ValueError for images with other bands, or with sides that are no multiples."""
+        bands, height, width = images_NCHW.shape[-3:]
+        if bands != len(self.bands) or height % multiple or width % multiple:
+            raise ValueError(
+                f"expected images with the {len(self.bands)} bands {', '.join(self.bands)} and sides that are"
+                f" multiples of {multiple} px; got {bands} bands of {height} x {width} px"
+            )
+
     def scaled(self, standardised: Tensor) -> Tensor:
         """Return bands of mean 0 and deviation 1, channels anywhere, as it was pretrained on them."""
         return standardised

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapeft_tune.config.bands import S2_BANDS
-from shapeft_tune.config.models.base import chosen_layers
+from shapeft_tune.config.models.base import chosen_layers, require_known
 from shapeft_tune.config.models.galileo import GALILEO_DEPTH, Galileo, GalileoSize
 from shapeft_tune.errors import WeightsError
 from shapeft_tune.models.encoder import MapShape, SeriesEncoder, in_order
@@ -203,6 +203,7 @@ class GalileoEncoder(SeriesEncoder):
     ) -> list[Tensor]:
         folding = FrameFolding(valid_BT)
         frames_NCHW = folding.fold(images_BTCHW)
+        self.require_images(frames_NCHW, self.patch)
         grid = (frames_NCHW.shape[-2] // self.patch, frames_NCHW.shape[-1] // self.patch)
         tokens_BTGPD = folding.unfold(self._projected(frames_NCHW))
         tokens_BTGPD = tokens_BTGPD + self._time(rank_BT, month_BT)[:, :, None, None] + self._place(grid)
@@ -316,6 +317,7 @@ def load(
     """
     if not 1 <= patch <= MAX_PATCH:
         raise ValueError(f"patch: expected 1 to {MAX_PATCH} pixels; got {patch}")
+    require_known(size, SHAPES, "size")
     path = resolve_weights(_file_in(weights, weights_folder), OFFICIAL[size], weights_folder)
     shape = SHAPES[size]
     encoder = GalileoEncoder(shape, patch, chosen_layers(layers, shape.depth), ndvi, drop_path)

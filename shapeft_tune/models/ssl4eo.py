@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapeft_tune.config.bands import S2_BANDS
-from shapeft_tune.config.models.base import chosen_layers
+from shapeft_tune.config.models.base import chosen_layers, require_known
 from shapeft_tune.config.models.ssl4eo import (
     SSL4EO_DEPTH,
     SSL4EO_PATCH,
@@ -135,6 +135,7 @@ class Ssl4eoEncoder(Encoder):
         Maps are the residual stream as it leaves a layer, without the class token; only the one of the
         transformer's last layer goes through the final norm.
         """
+        self.require_images(images_NCHW, SSL4EO_PATCH)
         grid = (images_NCHW.shape[-2] // SSL4EO_PATCH, images_NCHW.shape[-1] // SSL4EO_PATCH)
         patches_NPC = self.vit.patch_embed(images_NCHW).flatten(1, 2)
         class_N1C = self.vit.cls_token.expand(len(patches_NPC), -1, -1)
@@ -262,6 +263,7 @@ def load(
     those whose outputs ``forward_features`` returns, ascending; by default four, evenly spread. Raises
     WeightsError where the file is missing, was pretrained in another way, or does not fit.
     """
+    require_known(pretraining or "dino", (*GRID_SURPLUS, "data2vec"), "pretraining")
     path = resolve_weights(weights, OFFICIAL.get(pretraining or "dino"), weights_folder)
     layers = chosen_layers(layers, SSL4EO_DEPTH)
     if path is None:

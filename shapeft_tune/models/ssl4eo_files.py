@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shapeft_tune.config.models.ssl4eo import Pretraining
 from shapeft_tune.errors import WeightsError
-from shapeft_tune.models.weights import read_checkpoint
+from shapeft_tune.models.weights import named, read_checkpoint, shortened
 
 STATE_ENTRIES = ("teacher", "state_dict", "model")
 """Where a training checkpoint keeps its weights: DINO, MoCo, MAE and data2vec."""
@@ -77,8 +77,8 @@ def state_of(path: Path) -> Mapping[str, Tensor]:
     with torch.serialization.safe_globals(_plain_data()):
         checkpoint = read_checkpoint(path)
     held = [checkpoint[entry] for entry in STATE_ENTRIES if isinstance(checkpoint.get(entry), Mapping)]
-    state = held[0] if held else checkpoint
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    state = named(held[0] if held else checkpoint, source=str(path))
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _plain_data() -> list[Any]:
@@ -100,7 +100,7 @@ def layout_of(path: Path, state: Mapping[str, Tensor]) -> Layout:
             return layout
     raise WeightsError(
         f"{path}: expected a ViT-S/16 of SSL4EO-S12: a checkpoint of DINO (teacher), MoCo v3 (state_dict),"
-        f" MAE or data2vec (model), or timm's names alone; got {sorted(state)[:10]}"
+        f" MAE or data2vec (model), or timm's names alone; got {shortened(state)}"
     )
 
 

@@ -34,7 +34,13 @@ from shapeft_tune.errors import UserError, WeightsError
 from shapeft_tune.models.encoder import Encoder, MapShape
 from shapeft_tune.models.foundation import FrameSegmenter
 from shapeft_tune.models.segmenter import Segmenter
-from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, read_checkpoint, resolve_weights
+from shapeft_tune.models.weights import (
+    OfficialCheckpoint,
+    load_strictly,
+    named,
+    read_checkpoint,
+    resolve_weights,
+)
 
 FINEST_STRIDE = 4
 """Of a pyramid's maps, finer ones are not used by default: fusing their many cells costs most of the time."""
@@ -74,7 +80,7 @@ class TimmEncoder(Encoder):
         """Return every parameter once, in timm's own groups, from the input to the output."""
         if not hasattr(self.network, "group_matcher"):
             raise UserError(
-                "tuning.layer_decay: expected 1 for this backbone, whose layers timm does not group"
+                "model.tuning.layer_decay: expected 1 for this backbone, whose layers timm does not group"
             )
         groups = group_parameters(self.network, self.network.group_matcher(), return_values=True)
         return [groups[number] for number in sorted(groups)]
@@ -242,8 +248,8 @@ def _state(path: Path, network: nn.Module, source: Any) -> Mapping[str, Tensor]:
     for convolution in _names(source.first_conv):
         name = f"{convolution}.weight"
         expected = network.state_dict().get(name)
-        if expected is not None and name in state and state[name].shape[1:2] == (3,):
-            state[name] = adapt_input_conv(expected.shape[1], state[name])
+        if expected is not None and isinstance(given := state.get(name), Tensor) and given.shape[1:2] == (3,):
+            state[name] = adapt_input_conv(expected.shape[1], given)
     return state
 
 
@@ -256,8 +262,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
                 f"{path}: expected a whole safetensors file; reading failed: {error}"
             ) from error
     checkpoint = read_checkpoint(path)
-    state: Mapping[str, Tensor] = checkpoint.get("state_dict", checkpoint)
-    return state
+    return named(checkpoint.get("state_dict", checkpoint), source=f"{path} (state_dict)")
 
 
 def _names(names: str | Sequence[str] | None) -> Sequence[str]:

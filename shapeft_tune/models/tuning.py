@@ -107,7 +107,8 @@ def _decayed_groups(encoder: Encoder, tuning: FinetuneTuning) -> list[ParameterG
     layers = encoder.layers()
     if len(layers) < 2:
         raise UserError(
-            f"tuning.layer_decay: expected 1 for an encoder of {len(layers)} layer; got {tuning.layer_decay}"
+            "model.tuning.layer_decay: expected 1 for an encoder of"
+            f" {len(layers)} layer; got {tuning.layer_decay}"
         )
     return [
         ParameterGroup(
@@ -137,9 +138,10 @@ def _ends(encoder: Encoder, target: str) -> tuple[str, ...]:
     ends = encoder.update_targets.get(target, ())
     found = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     if not any(name == end or name.endswith(f".{end}") for name in found for end in ends):
-        held = sorted(encoder.update_targets) or "none"
+        held = ", ".join(sorted(encoder.update_targets))
+        advice = f"it has {held}" if held else "it has neither; use mode frozen or finetune"
         raise UserError(
-            f"tuning.targets: expected some that this encoder has ({held}); got {target}, which selects no"
-            " parameter"
+            f"model.tuning.targets: expected layers that this encoder has; got {target}, which selects no"
+            f" parameter - {advice}"
         )
     return ends

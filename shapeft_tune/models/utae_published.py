@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shapeft_tune.config.models import Utae
 from shapeft_tune.errors import WeightsError
-from shapeft_tune.models.weights import read_checkpoint, require_fit
+from shapeft_tune.models.weights import named, read_checkpoint, require_fit, shortened
 
 KEY_BIAS = "temporal_encoder.attention_heads.fc1_k.bias"
 """Expected in a checkpoint and left there: it cancels in the softmax, see ``ltae.py``."""
@@ -76,22 +76,24 @@ def fill_from_published(model: nn.Module, config: Utae, path: Path, num_classes:
 
 def _published_state(path: Path, num_classes: int) -> dict[str, Tensor]:
     checkpoint = read_checkpoint(path)
-    if not isinstance(checkpoint.get("state_dict"), Mapping):
-        found = sorted(map(str, checkpoint))
+    if "state_dict" not in checkpoint:
         raise WeightsError(
-            f"{path}: expected a checkpoint of utae-paps with the entry state_dict; got {found}"
+            f"{path}: expected a checkpoint of utae-paps with the entry state_dict; got"
+            f" {shortened(checkpoint)}"
         )
-    state = {name.removeprefix("module."): value for name, value in checkpoint["state_dict"].items()}
-    outputs = len(state.get(f"{LAST_CONVOLUTION[0]}bias", ()))
+    entries = named(checkpoint["state_dict"], source=f"{path} (state_dict)")
+    state = {name.removeprefix("module."): value for name, value in entries.items()}
+    last = state.get(f"{LAST_CONVOLUTION[0]}bias")
+    outputs = len(last) if isinstance(last, Tensor) and last.ndim else 0
     if outputs not in (0, num_classes, num_classes + 1):
         raise WeightsError(
             f"{path}: expected {num_classes} classes, or {num_classes + 1} of which the last is void; the"
             f" file has {outputs}: build the model for {outputs}, or for {outputs - 1} to leave void out"
         )
-    return {
-        name: value[:num_classes] if name.startswith(LAST_CONVOLUTION) and value.ndim else value
-        for name, value in state.items()
-    }
+    if outputs:
+        of_classes = [name for name in state if name.startswith(LAST_CONVOLUTION) and state[name].ndim]
+        state |= {name: state[name][:num_classes] for name in of_classes}
+    return state
 
 
 def _published_places(model: nn.Module) -> dict[str, Tensor]:

@@ -12,12 +12,11 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import rich.progress
@@ -234,19 +233,32 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=_is_archive(path))
-    except UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: expected tensors and plain data only; loading the rest could run arbitrary code: it is"
-            f" refused ({_first_line(error)}). Save the state dictionary alone, with torch.save."
-        ) from error
     except Exception as error:  # torch raises half a dozen types for a damaged file
+        if foreign := re.search(r"GLOBAL (\S+)", str(error)):
+            raise WeightsError(
+                f"{path}: expected tensors and plain data only; it holds {foreign[1]}, and loading that could"
+                " run arbitrary code: it is refused. Save the state dictionary alone, with torch.save."
+            ) from error
         raise WeightsError(
             f"{path}: expected a whole file written by torch.save, but reading it failed"
-            f" ({_first_line(error)}). It may be truncated: fetch it again."
+            f" ({type(error).__name__}). It may be truncated, or a web page saved by mistake: fetch it again."
         ) from error
-    if not isinstance(checkpoint, Mapping):
-        raise WeightsError(f"{path}: expected a dictionary; got {type(checkpoint).__name__}")
-    return checkpoint
+    return named(checkpoint, source=str(path))
+
+
+def named(state: Any, source: str) -> Mapping[str, Any]:
+    """Return a dictionary of a checkpoint; raises WeightsError where it is none, or its keys are no names."""
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        came = "other keys" if isinstance(state, Mapping) else type(state).__name__
+        raise WeightsError(f"{source}: expected a dictionary whose keys are names; got {came}")
+    return state
+
+
+def shortened(names: Iterable[str], most: int = 8) -> str:
+    """Return the first names in order, and how many more there are."""
+    first = sorted(names)
+    more = f" and {len(first) - most} more" if len(first) > most else ""
+    return f"{', '.join(first[:most]) or 'nothing'}{more}"
 
 
 def _is_archive(path: Path) -> bool:
@@ -263,14 +275,24 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
 
 def require_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
     """Raise WeightsError naming every entry of ``state`` that is missing, unexpected or of another shape."""
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{source}: expected a dictionary of weights; got {type(state).__name__}")
     faults = [f"missing: {name}" for name in expected if name not in state]
     faults += [f"unexpected: {name}" for name in state if name not in expected]
     faults += [
         f"{name}: expected shape {list(expected[name].shape)}, got {_described(value)}"
         for name, value in state.items()
         if name in expected and getattr(value, "shape", None) != expected[name].shape
+    ]
+    faults += [
+        f"{name}: expected {expected[name].dtype}, got {value.dtype}"
+        for name, value in state.items()
+        if name in expected
+        and isinstance(value, Tensor)
+        and value.is_floating_point() != expected[name].is_floating_point()
+    ]
+    faults += [
+        f"{name}: expected finite numbers, got others"
+        for name, value in state.items()
+        if name in expected and isinstance(value, Tensor) and not value.isfinite().all()
     ]
     if faults:
         raise WeightsError("\n  ".join([f"{source} does not fit the model ({len(faults)} entries)", *faults]))

@@ -21,6 +21,7 @@ from shapeft_tune.data import (
     open_dataset,
     open_splits,
 )
+from shapeft_tune.errors import DataError
 from shapeft_tune.models import Segmenter, build_model
 from shapeft_tune.models.weights import noting_digests
 from shapeft_tune.train.device import Compute, choose_compute
@@ -81,9 +82,13 @@ def total_steps(config: TrialConfig, labelled: int) -> int:
 
 
 def class_pixels(split: Split) -> torch.Tensor:
-    """Count the labelled pixels of each class, ``[K]``."""
+    """Count the labelled pixels of each class, ``[K]``. Raises DataError where there are none."""
     counts_K = torch.zeros(NUM_CLASSES, dtype=torch.int64)
     for patch in split.patches:
         target = torch.from_numpy(split.folder.target(patch)).flatten().long()
         counts_K += torch.bincount(target, minlength=NUM_CLASSES + 1)[:NUM_CLASSES]
+    if not counts_K.any():
+        raise DataError(
+            f"expected labelled pixels to learn from; got {len(split)} training patches of nothing but void"
+        )
     return counts_K

@@ -11,6 +11,7 @@ import numpy as np
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.config.tuning import FinetuneTuning
 from shapeft_tune.errors import UserError, WeightsError
 from shapeft_tune.train.checkpoint import load_tensors, restore, write_atomically
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
@@ -91,10 +92,18 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
             "evaluate a confirmation trial, or train with --test"
         )
     config = TrialConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    setup = set_up(config, places, role, device)
+    setup = set_up(_without_what_was_trained(config), places, role, device)
     _require_same_weights(folder, setup.weights)
     restore(setup.model, load_tensors(folder / BEST)["model"])
     return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)
+
+
+def _without_what_was_trained(config: TrialConfig) -> TrialConfig:
+    """Return the config without pretrained weights that the trial's own have replaced, all of them."""
+    if not isinstance(config.model.tuning, FinetuneTuning):
+        return config
+    tuning = config.model.tuning.model_copy(update={"weights": "none"})
+    return config.model_copy(update={"model": config.model.model_copy(update={"tuning": tuning})})
 
 
 def _require_same_weights(folder: Path, weights: Mapping[str, str]) -> None:

@@ -40,10 +40,10 @@ def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
     """
     trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in _variants(cell)]
     data = _check_data((trial for _, trial in trials), places)
-    read: dict[tuple[Dataset, str, ModelConfig], dict[str, str]] = {}
+    read: dict[tuple[Dataset, str, ModelConfig, tuple[int, int]], dict[str, str]] = {}
     by_strategy: dict[str, dict[str, str]] = {}
     for strategy, trial in trials:
-        kind = (trial.data.dataset, trial.data.orbit, trial.model)
+        kind = (trial.data.dataset, trial.data.orbit, trial.model, _smallest_batch(trial))
         if kind not in read:
             read[kind] = _check_model(trial, places)
         by_strategy.setdefault(strategy, {}).update(read[kind])
@@ -57,17 +57,18 @@ def check_trial(trial: TrialConfig, places: Places) -> str:
 
 
 def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
-    digests: dict[str, None] = {}
+    digests: dict[Path, str] = {}
     problems: dict[Problem, None] = {}
     for trial in {(trial.data, trial.model): trial for trial in trials}.values():
         folder = _folder_of(trial, places)
-        digests[folder.digest()] = None
+        if folder.root not in digests:
+            digests[folder.root] = folder.digest()
         problems |= dict.fromkeys(problems_with(trial, folder))
     if problems:
         raise DataError(
             "the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems)
         )
-    return "+".join(sorted(digests))
+    return "+".join(sorted(digests.values()))
 
 
 def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
@@ -76,10 +77,16 @@ def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
     with noting_digests() as digests:
         model = build_model(trial.model, NUM_CLASSES, places.weights_folder)
     model.parameter_groups()
-    try_out(model, trial.model, folder.shape(folder.in_folds(trial.data.folds.train)[0])[-2:])
+    height, width = folder.shape(folder.in_folds(trial.data.folds.train)[0])[-2:]
+    try_out(model, trial.model, (height, width), *_smallest_batch(trial))
     contents = {f"weights {name}": digest[:16] for name, digest in digests.items()}
     radar = [source for source in sources_of(trial.model.sensors, trial.data.orbit) if source is not S2]
     return contents | {source.folder: folder.digest_of(source) for source in radar}
+
+
+def _smallest_batch(trial: TrialConfig) -> tuple[int, int]:
+    """Return (patches, dates) to try a network with: more than two of either fail no other way."""
+    return min(trial.training.batch_size, 2), min(trial.data.temporal_length, 2)
 
 
 def _folder_of(trial: TrialConfig, places: Places) -> PastisFolder:

@@ -40,6 +40,24 @@ def test_a_config_cannot_be_changed() -> None:
         trial().seed = 2  # type: ignore[misc]
 
 
+def test_weights_that_have_seen_the_labels_of_a_scored_fold_are_refused() -> None:
+    def begun_with(fold: int) -> TrialConfig:
+        tuning = {"mode": "finetune", "weights": f"utae/Fold_{fold}/model.pth.tar"}
+        return TrialConfig.model_validate(with_values(TRIAL, {"model": MODEL | {"tuning": tuning}}))
+
+    begun_with(1)  # folds 1 to 3
+    with pytest.raises(ValidationError, match=r"have not seen \(they have \[2, 3, 4\]\)") as refusal:
+        begun_with(2)
+    assert "data.folds.validation" in str(refusal.value)
+    assert "data.folds.test" not in str(refusal.value)
+
+
+def test_a_backbone_named_twice_is_refused() -> None:
+    model = {"name": "timm:resnet18", "backbone": "resnet34", "tuning": "scratch"}
+    with pytest.raises(ValidationError, match="write name: timm beside backbone"):
+        TrialConfig.model_validate(with_values(TRIAL, {"model": model}))
+
+
 @pytest.mark.parametrize(
     ("model", "normalisation", "message"),
     [

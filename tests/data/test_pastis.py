@@ -251,8 +251,10 @@ def test_the_digest_follows_what_the_folder_holds(handmade):
     assert before == PastisFolder.open(folder.root).digest()
     np.save(folder.image_path(folder.patches[0]), np.zeros((4, 10, 8, 8), np.int16))
     resized = folder.digest()
+    np.save(folder.target_path(folder.patches[1]), np.full((3, 8, 8), 19, np.uint8))
+    relabelled = folder.digest()
     folder.target_path(folder.patches[1]).unlink()
-    assert len({before, resized, folder.digest()}) == 3
+    assert len({before, resized, relabelled, folder.digest()}) == 4
 
 
 def test_the_digest_does_not_depend_on_where_the_folder_lies(handmade, tmp_path_factory):

@@ -338,7 +338,7 @@ def test_a_file_of_another_pretraining_than_asked_for_is_refused(save: Save, vit
 
 def test_a_file_of_another_network_is_refused_with_what_it_holds(save: Save) -> None:
     content = {"state_dict": {"module.encoder_q.conv1.weight": torch.zeros(1)}}
-    with pytest.raises(WeightsError, match=r"expected a ViT-S/16.*got \['encoder_q.conv1.weight'\]"):
+    with pytest.raises(WeightsError, match=r"expected a ViT-S/16.*got encoder_q.conv1.weight"):
         load_encoder("ssl4eo_vit", save(content))
 
 

@@ -239,9 +239,9 @@ def test_updates_are_trained_where_the_network_has_such_layers(
 
 
 def test_updates_of_layers_that_a_network_lacks_are_refused() -> None:
-    with pytest.raises(UserError, match=r"has \(\['mlp'\]\); got attention"):
+    with pytest.raises(UserError, match="got attention, which selects no parameter - it has mlp"):
         built(small("test_convnext", LoraTuning(weights="none")))
-    with pytest.raises(UserError, match="selects no"):
+    with pytest.raises(UserError, match="it has neither"):
         built(small("test_resnet", LoraTuning(weights="none")))
 
 

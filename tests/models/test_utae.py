@@ -243,7 +243,7 @@ def test_settings_that_contradict_conf_json_are_refused_with_the_value_to_set(tm
 
 def test_a_file_of_something_else_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     torch.save({"s2_encoder": {}}, tmp_path / "other.pt")
-    with pytest.raises(WeightsError, match=r"state_dict; got \['s2_encoder'\]"):
+    with pytest.raises(WeightsError, match=r"state_dict; got s2_encoder"):
         load(tmp_path / "other.pt")
 
 

@@ -126,7 +126,8 @@ def test_an_old_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>404 Not Found</html>", b"version https://git-lfs.github.com/spec/v1\n"]
+    "content",
+    [b"<html>404 Not Found</html>", b"hello <html>", b"version https://git-lfs.github.com/spec/v1\n"],
 )
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "page.pt"
@@ -138,8 +139,11 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"s2_encoder": 3}, "expected a dictionary of weights; got int"),
-        ({"s2_encoder": {"linear_input.bias": 3, 7: torch.zeros(1)}}, "no tensor but int"),
+        ({"s2_encoder": 3}, "expected a dictionary whose keys are names; got int"),
+        ({"s2_encoder": {7: torch.zeros(1)}}, "expected a dictionary whose keys are names; got other keys"),
+        ({"s2_encoder": {"linear_input.bias": 3}}, r"linear_input\.bias: .* got no tensor but int"),
+        ({"s2_encoder": {"linear_input.bias": torch.ones(128).long()}}, r"float32, got torch\.int64"),
+        ({"s2_encoder": {"linear_input.bias": torch.full((128,), torch.nan)}}, "expected finite numbers"),
     ],
 )
 def test_entries_that_are_no_weights_are_named(tmp_path: Path, content: object, words: str) -> None:

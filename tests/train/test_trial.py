@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from shapeft_tune.config import TrialConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.errors import Interrupted, NonFiniteLoss, TrialError, UserError, WeightsError
+from shapeft_tune.data import open_dataset
+from shapeft_tune.errors import DataError, Interrupted, NonFiniteLoss, TrialError, UserError, WeightsError
 from shapeft_tune.models import load_encoder
 from shapeft_tune.train import Progress, Scores, TrialResult, evaluate_trial, find_trial, run_trial
 from shapeft_tune.train.checkpoint import load_tensors
@@ -207,6 +209,30 @@ def test_a_trial_is_found_by_its_folder_or_the_start_of_its_fingerprint(tmp_path
     assert find_trial(str(folder), tmp_path) == find_trial("abc", tmp_path) == folder
     with pytest.raises(UserError, match="found none"):
         find_trial("xyz", tmp_path)
+
+
+def test_a_trial_that_trained_all_its_weights_is_scored_without_the_checkpoint_it_began_with(
+    tmp_path: Path, folder: Path
+) -> None:
+    places = Places(tmp_path / "home")
+    places.weights_folder.mkdir(parents=True)
+    state = load_encoder("croma_optical", "none", size="small").state_dict()
+    torch.save({"s2_encoder": state}, places.weights_folder / "mine.pt")
+    config = tiny(training__steps=4, model=CROMA | {"tuning": {"mode": "finetune", "weights": "mine.pt"}})
+    result = run_trial(config, places, folder)
+    (places.weights_folder / "mine.pt").unlink()
+    assert evaluate_trial(folder, places, "validation").scores == result.validation
+
+
+def test_patches_of_nothing_but_void_are_refused(places: Places, tmp_path: Path) -> None:
+    config = tiny()
+    folder = open_dataset(config.data.dataset, data=None, home=places.home).root
+    copied = Places(tmp_path / "home", data=tmp_path / "void")
+    shutil.copytree(folder, tmp_path / "void")
+    for target in (tmp_path / "void" / "ANNOTATIONS").iterdir():
+        np.save(target, np.full_like(np.load(target), 19))
+    with pytest.raises(DataError, match="nothing but void"):
+        run_trial(tiny(data__dataset="pastis"), copied, tmp_path / "trial")
 
 
 def test_a_stored_trial_is_not_scored_with_another_checkpoint_than_it_began_with(

@@ -76,6 +76,17 @@ def test_a_network_that_takes_no_patches_of_this_size_is_told_before_anything_ru
         check_sweep(declared, places)
 
 
+def test_a_batch_too_small_for_batch_statistics_is_told_before_anything_runs(places: Places) -> None:
+    small = {
+        "name": "croma_optical",
+        "size": "small",
+        "tuning": "scratch",
+        "input": {"name": "resize", "side": 8},
+    }
+    with pytest.raises(UserError, match=r"got 1 at a time.*training\.batch_size"):
+        check_sweep(sweep(small={"config": {"model": small, "training": {"batch_size": 1}}}), places)
+
+
 def test_a_tuning_that_selects_nothing_is_told_before_anything_runs(places: Places) -> None:
     flat = {"name": "timm:test_resnet", "layers": [0], "temporal": "mean"}
     tuning = {"mode": "lora", "weights": "none"}

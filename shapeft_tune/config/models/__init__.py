@@ -30,6 +30,8 @@ __all__ = [
 def _named_backbone(value: Any) -> Any:
     """Let ``name: timm:resnet18`` stand for ``{name: timm, backbone: resnet18}``."""
     if isinstance(value, dict) and isinstance(name := value.get("name"), str) and name.startswith("timm:"):
+        if "backbone" in value:
+            raise ValueError(f"one backbone: write name: timm beside backbone, or {name} alone")
         return value | {"name": "timm", "backbone": name.removeprefix("timm:")}
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -36,6 +36,11 @@ class ModelSettings(Frozen):
     def need_of_pretraining_statistics(self) -> str:
         """Why it cannot do without ``data.normalisation: pretraining``; empty where it can."""
         return ""
+
+    @property
+    def seen_folds(self) -> tuple[int, ...]:
+        """Folds of PASTIS whose labels the pretrained weights were trained on."""
+        return ()
 
     @property
     def size_multiple(self) -> int:
@@ -109,6 +114,12 @@ def chosen_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     if layers and not ascend_below(depth, layers):
         raise ValueError(f"layers: expected ascending numbers below {depth}; got {list(layers)}")
     return tuple(layers or spread_layers(depth))
+
+
+def require_known(value: object, known: Iterable[object], what: str) -> None:
+    """Raise ValueError where a setting has none of the known values."""
+    if value not in (options := list(known)):
+        raise ValueError(f"{what}: expected one of {options}; got {value!r}")
 
 
 def ascend_below(depth: int, layers: Sequence[int]) -> bool:

@@ -2,11 +2,13 @@
 
 The authors' checkpoints hold the whole network, trained on three folds of PASTIS: ``Fold_1/model.pth.tar``
 on folds 1 to 3, ``Fold_2`` on 2 to 4, ``Fold_3`` on 3 to 5, ``Fold_4`` on 4, 5, 1, ``Fold_5`` on 5, 1, 2. A
-score on those folds means nothing when tuning began with such a file, and no label of them is scarce.
+score on those folds means nothing when tuning began with such a file, and is refused where the path tells;
+nor is any label of them scarce.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -38,6 +40,12 @@ class Utae(ModelSettings):
     """Channels inside the temporal attention."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """On the temporally fused map; attention has a fixed dropout of 0.1, as published."""
+
+    @property
+    def seen_folds(self) -> tuple[int, ...]:
+        """Those that the authors' ``Fold_N`` was trained on, if that is what the weights' path says."""
+        number = re.search(r"Fold_([1-5])(?!\d)", self.tuning.weights)
+        return tuple((int(number[1]) + offset - 1) % 5 + 1 for offset in range(3)) if number else ()
 
     def rules(self) -> Iterator[Violation]:
         """Levels match, heads share evenly, and four normalisation groups divide every width."""
