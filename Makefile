@@ -12,7 +12,7 @@ sweep: $(READY)  ## Install what is missing and run the quickstart sweep on gene
 	$(BIN)/python -m shapeft_tune sweep search_spaces/quickstart.yaml
 
 test: $(READY)  ## Install what is missing and run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)  ## Format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .
