@@ -56,6 +56,8 @@ class DataConfig(Frozen):
     dataset: Dataset
     label_fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training folds' patches whose labels are used; smaller subsets lie inside larger ones."""
+    labels: Literal["stratified", "random"] = "stratified"
+    """Which those are: drawn so that their classes follow the whole's and rare ones are there, or evenly."""
     temporal_length: int = Field(6, ge=1, le=366)
     """Dates per series, in order, evenly spaced, fewer nested in more."""
     normalisation: Literal["official", "own", "pretraining"] = "official"

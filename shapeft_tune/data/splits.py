@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data.labels import labelled_patches, shuffled
-from shapeft_tune.data.pastis import METADATA, PastisFolder, Patch
+from shapeft_tune.data.pastis import METADATA, READERS, VOID, PastisFolder, Patch
 from shapeft_tune.data.sources import S2, Source, nearest_frames, sources_of
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import ClosedTestFold, DataError, Problem
@@ -99,13 +100,26 @@ class Splits:
 
 
 def open_splits(config: TrialConfig, folder: PastisFolder, role: Role) -> Splits:
-    """Return what this trial may see of the folder. Reads no image."""
+    """Return what this trial may see of the folder. Reads no image; a stratified draw reads the labels."""
     folds, length = config.data.folds, config.data.temporal_length
-    train = labelled_patches(folder.in_folds(folds.train), config.data.label_fraction, config.seed)
+    patches, fraction = folder.in_folds(folds.train), config.data.label_fraction
+    stratified = config.data.labels == "stratified" and fraction < 1
+    pixels = class_pixels_of(folder, patches) if stratified else None
+    train = labelled_patches(patches, fraction, config.seed, pixels)
     validation = _fixed_part(folder.in_folds(folds.validation), config.validation.patches)
     test = folder.in_folds(folds.test)
     sources = sources_of(config.model.sensors, config.data.orbit)
     return Splits(role, *(Split(folder, patches, length, sources) for patches in (train, validation, test)))
+
+
+def class_pixels_of(folder: PastisFolder, patches: tuple[Patch, ...]) -> dict[int, tuple[int, ...]]:
+    """Return the labelled pixels of each class, void left out, by patch id."""
+
+    def count(patch: Patch) -> tuple[int, ...]:
+        return tuple(np.bincount(folder.target(patch).ravel(), minlength=VOID + 1)[:VOID].tolist())
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return {patch.id: pixels for patch, pixels in zip(patches, pool.map(count, patches), strict=True)}
 
 
 def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, ...]:
