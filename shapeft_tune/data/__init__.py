@@ -6,7 +6,7 @@ from shapeft_tune.data.datasets import open_dataset
 from shapeft_tune.data.normalisation import Normalisation, normalisation_for, write_statistics
 from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder, Patch
 from shapeft_tune.data.sample import generate_sample
-from shapeft_tune.data.splits import Sample, Split, Splits, open_splits, problems_with
+from shapeft_tune.data.splits import Sample, Split, Splits, class_pixels_of, open_splits, problems_with
 
 __all__ = [
     "CLASS_NAMES",
@@ -21,6 +21,7 @@ __all__ = [
     "Split",
     "Splits",
     "check_folder",
+    "class_pixels_of",
     "evaluation_batches",
     "generate_sample",
     "normalisation_for",

@@ -54,9 +54,8 @@ def stratified(patches: Sequence[Patch], pixels: ClassPixels) -> list[Patch]:
     At each place stands the best of the next few patches in the given, random order. While a class is
     missing, the next few are those that have the rarest missing one, and the best has most of the missing
     ones; ties, and all later places, go to the patch with which the shares of the classes come closest to the
-    whole's.
-    So the rarest come first, as in iterative stratification (Sechidis et al., 2011), which makes parts of
-    given sizes where an order is needed here.
+    whole's. So the rarest come first, as in iterative stratification (Sechidis et al., 2011), which makes
+    parts of given sizes where an order is needed here.
     """
     pixels_NK = np.array([pixels[patch.id] for patch in patches], dtype=np.int64)
     whole_K = pixels_NK.sum(axis=0)
@@ -64,7 +63,7 @@ def stratified(patches: Sequence[Patch], pixels: ClassPixels) -> list[Patch]:
     chosen_K = np.zeros_like(whole_K)
     while remaining:
         missing = (whole_K > 0) & (chosen_K == 0)
-        candidates = np.array(_next_few(remaining, pixels_NK, missing, whole_K))
+        candidates = np.array(_next_few(remaining, pixels_NK, missing))
         best = int(candidates[_best(pixels_NK[candidates], chosen_K, missing, whole_K)])
         remaining.remove(best)
         order.append(best)
@@ -72,9 +71,7 @@ def stratified(patches: Sequence[Patch], pixels: ClassPixels) -> list[Patch]:
     return [patches[place] for place in order]
 
 
-def _next_few(
-    remaining: list[int], pixels_NK: NDArray[np.int64], missing: NDArray[np.bool_], whole_K: NDArray[np.int64]
-) -> list[int]:
+def _next_few(remaining: list[int], pixels_NK: NDArray[np.int64], missing: NDArray[np.bool_]) -> list[int]:
     if not missing.any():
         return _first_few(remaining)
     patches_with_K = np.where(missing, (pixels_NK[remaining] > 0).sum(axis=0), len(remaining) + 1)

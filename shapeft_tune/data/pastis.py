@@ -171,18 +171,17 @@ class PastisFolder:
         with ThreadPoolExecutor(READERS) as pool:
             for content in pool.map(_content, sorted((self.root / TARGET_FOLDER).glob("*.npy"))):
                 seen.update(content)
-        return self._digested(seen, STATISTICS, IMAGE_FOLDER)
+        return self._digested(seen, S2)
 
     def digest_of(self, source: Source) -> str:
         """Return 16 hexadecimal digits of one satellite's statistics and files, by name and size."""
-        return self._digested(hashlib.sha256(), source.statistics, source.folder)
+        return self._digested(hashlib.sha256(), source)
 
-    def _digested(self, seen: hashlib._Hash, statistics: str, *folders: str) -> str:
-        if (path := self.root / statistics).is_file():
+    def _digested(self, seen: hashlib._Hash, source: Source) -> str:
+        if (path := self.root / source.statistics).is_file():
             seen.update(path.read_bytes())
-        for name in folders:
-            for file, size in sorted(_sizes(self.root / name)):
-                seen.update(f"{name}/{file}:{size}\n".encode())
+        for file, size in sorted(_sizes(self.root / source.folder)):
+            seen.update(f"{source.folder}/{file}:{size}\n".encode())
         return seen.hexdigest()[:16]
 
     def image_path(self, patch: Patch, source: Source = S2) -> Path:

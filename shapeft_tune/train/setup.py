@@ -17,6 +17,7 @@ from shapeft_tune.data import (
     Normalisation,
     Split,
     Splits,
+    class_pixels_of,
     normalisation_for,
     open_dataset,
     open_splits,
@@ -83,10 +84,7 @@ def total_steps(config: TrialConfig, labelled: int) -> int:
 
 def class_pixels(split: Split) -> torch.Tensor:
     """Count the labelled pixels of each class, ``[K]``. Raises DataError where there are none."""
-    counts_K = torch.zeros(NUM_CLASSES, dtype=torch.int64)
-    for patch in split.patches:
-        target = torch.from_numpy(split.folder.target(patch)).flatten().long()
-        counts_K += torch.bincount(target, minlength=NUM_CLASSES + 1)[:NUM_CLASSES]
+    counts_K = torch.tensor(list(class_pixels_of(split.folder, split.patches).values())).sum(dim=0)
     if not counts_K.any():
         raise DataError(
             f"expected labelled pixels to learn from; got {len(split)} training patches of nothing but void"
