@@ -94,10 +94,10 @@ def _disk(home: Path) -> Finding:
 def _weights(folder: Path) -> Iterator[Finding]:
     if not all(importlib.util.find_spec(name) for name in ("torch", "timm", "huggingface_hub")):
         return
-    from shapeft_tune.models import croma, galileo, ssl4eo
+    from shapeft_tune.models import croma, galileo, ssl4eo_files
     from shapeft_tune.models.weights import find_official
 
-    published = [*croma.OFFICIAL.values(), *ssl4eo.OFFICIAL.values(), *galileo.OFFICIAL.values()]
+    published = [*croma.OFFICIAL.values(), *ssl4eo_files.OFFICIAL.values(), *galileo.OFFICIAL.values()]
     here = [each.name for each in published if find_official(each, folder)]
     words = f"{folder}: {len(here)} of {len(published)} official files; others are downloaded when asked for"
     yield Finding("weights", True, ", ".join([words, *(f"here: {name}" for name in here)]))

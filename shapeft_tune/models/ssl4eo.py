@@ -45,8 +45,8 @@ from shapeft_tune.models.encoder import Encoder, MapShape
 from shapeft_tune.models.foundation import FrameSegmenter
 from shapeft_tune.models.layer_stack import outputs_of, used_part
 from shapeft_tune.models.segmenter import Segmenter
-from shapeft_tune.models.ssl4eo_files import agreed, layout_of, renamed, state_of
-from shapeft_tune.models.weights import OfficialCheckpoint, load_strictly, resolve_weights
+from shapeft_tune.models.ssl4eo_files import OFFICIAL, agreed, layout_of, renamed, state_of
+from shapeft_tune.models.weights import load_strictly, resolve_weights
 
 L1C_STATISTICS = {
     "B1": (1605.57504906, 786.78685367),
@@ -72,27 +72,6 @@ GRID_SURPLUS: dict[Pretraining, float] = {"dino": 0.1, "moco": 0.0, "mae": 0.0}
 
 DINO adds the tenth against rounding; it shifts every position a little, and the weights are used so.
 """
-OFFICIAL: dict[Pretraining, OfficialCheckpoint] = {
-    "dino": OfficialCheckpoint(
-        "vit_small_patch16_224_sentinel2_all_dino-36bcc127.pth",
-        repository="torchgeo/vit_small_patch16_224_sentinel2_all_dino",
-        revision="5b41dd418a79de47ac9f5be3e035405a83818a62",
-        sha256="36bcc1273227252faf98e1d9f32c35166d3612d30dc0c15812c29bed6da9a7d5",
-    ),
-    "moco": OfficialCheckpoint(
-        "vit_small_patch16_224_sentinel2_all_moco-67c9032d.pth",
-        repository="torchgeo/vit_small_patch16_224_sentinel2_all_moco",
-        revision="1cb683f6c14739634cdfaaceb076529adf898c74",
-        sha256="67c9032df0449ae37f93c51696bcae0c6dc3485103deb44b4669e9897b90409c",
-    ),
-    "mae": OfficialCheckpoint(
-        "B13_vits16_mae_ep99_enc.pth",
-        repository="wangyi111/SSL4EO-S12",
-        revision="75c72195d35201dc1fb210818993518c25da566b",
-    ),
-}
-"""What lies on the hub. The authors' own ``B13_vits16_*_ckpt.pth`` are linked from their README, not there:
-they are loaded as files, and data2vec only so."""
 
 
 class Ssl4eoEncoder(Encoder):
