@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from shapeft_tune.config.base import Frozen, Violation, named
 
@@ -30,7 +30,13 @@ class PastisDataset(Frozen):
     name: Literal["pastis"] = "pastis"
 
 
-Dataset = Annotated[SampleDataset | PastisDataset, named(), Field(discriminator="name")]
+class RastersDataset(Frozen):
+    """GeoTIFF series and label rasters of one's own; ``--data`` names the folder with ``rasters.yaml``."""
+
+    name: Literal["rasters"] = "rasters"
+
+
+Dataset = Annotated[SampleDataset | PastisDataset | RastersDataset, named(), Field(discriminator="name")]
 Fold = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -50,21 +56,49 @@ class Folds(Frozen):
                 yield Violation(name, "folds that serve no other purpose", f"fold {shared[0]} twice")
 
 
+class Augmentation(Frozen):
+    """How a patch changes from one time it is trained on to the next; never at evaluation."""
+
+    flips_and_rotations: bool = True
+    """One of the eight symmetries of the square."""
+    crop: int | None = Field(None, ge=1)
+    """Side in pixels of a square cut out at a random place; not where ``model.input`` cuts or resizes."""
+    drop_dates: float = Field(0.0, ge=0, lt=1)
+    """Chance of each date to be left out; at least one stays."""
+
+
+def _augmentation(value: Any) -> Any:
+    """Let ``none`` stand for no augmentation at all, ``flips_and_rotations`` for that alone."""
+    match value:
+        case "none":
+            return {"flips_and_rotations": False}
+        case "flips_and_rotations":
+            return {"flips_and_rotations": True}
+    return value
+
+
 class DataConfig(Frozen):
     """The setting (label fraction and number of dates) and everything else that decides what a model sees."""
 
     dataset: Dataset
     label_fraction: float = Field(1.0, gt=0, le=1)
     """Share of the training folds' patches whose labels are used; smaller subsets lie inside larger ones."""
-    labels: Literal["stratified", "random"] = "stratified"
-    """Which those are: drawn so that their classes follow the whole's and rare ones are there, or evenly."""
+    labels: Literal["stratified", "random", "oversampled"] = "stratified"
+    """Which those are: drawn so that their classes follow the whole's and rare ones are there, or evenly, or
+    with patches that are rich in rare classes first."""
     temporal_length: int = Field(6, ge=1, le=366)
-    """Dates per series, in order, evenly spaced, fewer nested in more."""
+    """Dates per series, always in order."""
+    dates: Literal["even", "last", "calendar", "clear", "random"] = "even"
+    """Which dates: ``even``: spread over the season, fewer nested in more; ``last``: the last ones;
+    ``calendar``: nearest to fixed days of the year, the same for every patch; ``clear``: the least cloudy of
+    each of as many slots; ``random``: others each time in training, ``even`` at evaluation."""
+    short_series: Literal["refuse", "pad"] = "refuse"
+    """Where a series has fewer dates than asked for: an error, or padding that is told by a mask."""
     normalisation: Literal["official", "own", "pretraining"] = "official"
     """``official``: the folder's ``NORM_S2_patch.json``; ``own``: computed from the training folds;
     ``pretraining``: the statistics that the model's encoder was pretrained with."""
     orbit: Literal["ascending", "descending"] = "ascending"
     """Of Sentinel-1, for models that see it."""
-    augmentation: Literal["none", "flips_and_rotations"] = "flips_and_rotations"
-    """Applied in training only: the eight symmetries of the square."""
+    augmentation: Annotated[Augmentation, BeforeValidator(_augmentation)] = Augmentation()
+    """In training only: ``none``, ``flips_and_rotations`` (the default), or its fields."""
     folds: Folds = Folds()

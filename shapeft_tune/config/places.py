@@ -16,6 +16,10 @@ class Places:
     """The data set's folder, for data sets that are not generated."""
     weights: Path | None = None
     """Pretrained checkpoints; by default ``weights`` inside the home."""
+    cache: Path | None = None
+    """Local disk of a node, for copies of what is read from a slow one; by default there are none."""
+    cache_bytes: int = 100 * 10**9
+    """The most that these copies take."""
 
     @property
     def weights_folder(self) -> Path:

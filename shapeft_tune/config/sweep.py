@@ -119,7 +119,7 @@ class Search(Frozen):
     """Seed of the samplers; trials have their own in ``base.seed``."""
 
 
-OWN_FOLDERS = ("artifacts", "mlflow.db", "samples", "single", "weights")
+OWN_FOLDERS = ("artifacts", "facts", "mlflow.db", "samples", "single", "weights")
 """What the home holds beside the sweeps' folders."""
 
 

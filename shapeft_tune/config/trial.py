@@ -11,6 +11,7 @@ from pydantic import Field
 
 from shapeft_tune.config.base import Frozen, Violation
 from shapeft_tune.config.data import DataConfig
+from shapeft_tune.config.inputs import Whole
 from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.config.training import TrainingConfig, ValidationConfig
 
@@ -33,12 +34,24 @@ class TrialConfig(Frozen):
             yield Violation("data.normalisation", expected, normalisation)
         if normalisation != "pretraining" and (need := model.need_of_pretraining_statistics):
             yield Violation("data.normalisation", f"pretraining for {model.name} ({need})", normalisation)
+        yield from self._crops()
         yield from self._leaks()
         steps = self.training.steps
         if isinstance(steps, int) and self.validation.every > steps:
             yield Violation(
                 "validation.every", f"at most training.steps ({steps})", str(self.validation.every)
             )
+
+    def _crops(self) -> Iterator[Violation]:
+        crop, model = self.data.augmentation.crop, self.model
+        if crop is None:
+            return
+        if not isinstance(model.input, Whole):
+            expected = f"none: model.input ({model.input.name}) decides what the network is trained on"
+            yield Violation("data.augmentation.crop", expected, str(crop))
+        elif crop % model.size_multiple or crop < model.smallest_side:
+            expected = f"a multiple of {model.size_multiple} pixels, at least {model.smallest_side}"
+            yield Violation("data.augmentation.crop", expected, str(crop))
 
     def _leaks(self) -> Iterator[Violation]:
         seen = set(self.model.seen_folds)

@@ -3,16 +3,19 @@
 from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, training_batches
 from shapeft_tune.data.check import FolderReport, check_folder
 from shapeft_tune.data.datasets import open_dataset
+from shapeft_tune.data.facts import class_pixels_of
+from shapeft_tune.data.folder import Folder, Patch
 from shapeft_tune.data.normalisation import Normalisation, normalisation_for, write_statistics
-from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder, Patch
+from shapeft_tune.data.pastis import CLASS_NAMES, NUM_CLASSES, VOID, PastisFolder
 from shapeft_tune.data.sample import generate_sample
-from shapeft_tune.data.splits import Sample, Split, Splits, class_pixels_of, open_splits, problems_with
+from shapeft_tune.data.splits import Sample, Split, Splits, open_splits, problems_with
 
 __all__ = [
     "CLASS_NAMES",
     "NUM_CLASSES",
     "VOID",
     "Batch",
+    "Folder",
     "FolderReport",
     "Normalisation",
     "PastisFolder",

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shapeft_tune.config.data import Augmentation
+from shapeft_tune.data.folder import WHOLE, Window
 from shapeft_tune.data.splits import Sample, Split
 
 Item = TypeVar("Item")
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-ORDER, SYMMETRY, CROP = 0, 1, 2
+ORDER, AUGMENTATION = 0, 1
 """Kinds of chance: one seed draws each from its own stream."""
 
 
@@ -58,28 +60,20 @@ def training_batches(
     *,
     batch_size: int,
     seed: int,
-    augmentation: str,
+    augmentation: Augmentation,
     first_step: int,
     last_step: int,
-    crop: int | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of optimiser steps ``first_step``, ..., ``last_step - 1``, counted from 0.
 
     The stream goes through one permutation of the patches after another; a batch may hold the end of one and
-    the start of the next, so all batches have the same size. What a step sees depends on the seed and the
-    step alone: a trial that is resumed at any step sees what it would have seen. ``crop`` is the side, in
-    pixels, of a square cut out of every patch at a random place.
+    the start of the next, so all batches have the same size. What stands at a place of the stream, and how it
+    is augmented, depends on the seed and the place alone: a trial that is resumed at any step sees what it
+    would have seen, however many threads read.
     """
     for step in range(first_step, last_step):
         places = range(step * batch_size, (step + 1) * batch_size)
-        samples = [split.sample(_patch_at(place, len(split), seed)) for place in places]
-        if crop is not None:
-            chance = np.random.default_rng([seed, CROP, step])
-            samples = [_cropped(sample, crop, chance) for sample in samples]
-        if augmentation == "flips_and_rotations":
-            chance = np.random.default_rng([seed, SYMMETRY, step])
-            samples = [_turned(sample, *chance.integers((4, 2))) for sample in samples]
-        yield _collated(samples)
+        yield _collated([_augmented(split, place, seed, augmentation) for place in places])
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
@@ -124,6 +118,31 @@ def prefetched(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
         maker.join()
 
 
+def _augmented(split: Split, place: int, seed: int, augmentation: Augmentation) -> Sample:
+    index, chance = _patch_at(place, len(split), seed), np.random.default_rng([seed, AUGMENTATION, place])
+    frames = _kept(split.frames(index), augmentation.drop_dates, chance)
+    sample = split.sample(index, frames, _random_window(split, index, augmentation.crop, chance))
+    quarter_turns, flipped = chance.integers((4, 2)) if augmentation.flips_and_rotations else (0, 0)
+    return _turned(sample, int(quarter_turns), int(flipped))
+
+
+def _kept(frames: Sequence[int], drop: float, chance: np.random.Generator) -> list[int]:
+    """Return the frames that are not left out; one at least."""
+    if not drop:
+        return list(frames)
+    draws = chance.random(len(frames))
+    kept = [frame for frame, draw in zip(frames, draws, strict=True) if draw >= drop]
+    return kept or [frames[int(draws.argmax())]]
+
+
+def _random_window(split: Split, index: int, side: int | None, chance: np.random.Generator) -> Window:
+    if side is None:
+        return WHOLE
+    height, width = split.size(index)
+    top, left = chance.integers((height - side + 1, width - side + 1))
+    return slice(top, top + side), slice(left, left + side)
+
+
 def _patch_at(place: int, count: int, seed: int) -> int:
     epoch, offset = divmod(place, count)
     return int(_permutation(count, seed, epoch)[offset])
@@ -142,13 +161,6 @@ def _turned(sample: Sample, quarter_turns: int, flipped: int) -> Sample:
         return turned[..., ::-1] if flipped else turned
 
     return replace(sample, images_TCHW=turn(sample.images_TCHW), target_HW=turn(sample.target_HW))
-
-
-def _cropped(sample: Sample, side: int, chance: np.random.Generator) -> Sample:
-    height, width = sample.target_HW.shape
-    top, left = chance.integers((height - side + 1, width - side + 1))
-    inside = (..., slice(top, top + side), slice(left, left + side))
-    return replace(sample, images_TCHW=sample.images_TCHW[inside], target_HW=sample.target_HW[inside])
 
 
 def _collated(samples: Sequence[Sample]) -> Batch:

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shapeft_tune.data.folder import READERS, Patch
 from shapeft_tune.data.pastis import (
     CLASS_NAMES,
-    READERS,
     STATISTICS,
     VOID,
     PastisFolder,
-    Patch,
-    read_metadata,
 )
+from shapeft_tune.data.pastis_metadata import read_metadata
 from shapeft_tune.data.sources import RADAR, S2, Source
 from shapeft_tune.errors import DataError
 

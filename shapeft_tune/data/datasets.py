@@ -8,22 +8,31 @@ import shutil
 import uuid
 from pathlib import Path
 
-from shapeft_tune.config.data import Dataset, PastisDataset, SampleDataset
+from shapeft_tune.config.data import Dataset, PastisDataset, RastersDataset, SampleDataset
+from shapeft_tune.data.folder import Folder
 from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.sample import GENERATOR_VERSION, generate_sample
 from shapeft_tune.errors import DataError, HomeError
 
+FACTS = "facts"
 
-def open_dataset(dataset: Dataset, *, data: Path | None, home: Path) -> PastisFolder:
-    """Open ``data`` for ``pastis``, or the generated folder under ``home`` for ``sample``."""
-    if isinstance(dataset, PastisDataset):
+
+def open_dataset(dataset: Dataset, *, data: Path | None, home: Path) -> Folder:
+    """Open ``data`` for ``pastis``, or the generated folder under ``home`` for ``sample``.
+
+    What is counted of it once is kept under ``home``.
+    """
+    facts = home / FACTS
+    if isinstance(dataset, PastisDataset | RastersDataset):
         if data is None:
             raise DataError(
-                "data set pastis: expected the folder it lies in; got none - give it with --data DIR,"
-                " or use `dataset: sample`, which needs no download"
+                f"data set {dataset.name}: expected the folder it lies in; got none - give it with"
+                " --data DIR, or use `dataset: sample`, which needs no download"
             )
-        return PastisFolder.open(data)
-    return PastisFolder.open(_generated(dataset, home / "samples"))
+        if isinstance(dataset, RastersDataset):
+            raise DataError("data set rasters: not yet")
+        return PastisFolder.open(data, facts)
+    return PastisFolder.open(_generated(dataset, home / "samples"), facts)
 
 
 def _generated(settings: SampleDataset, samples: Path) -> Path:

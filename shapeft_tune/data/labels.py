@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shapeft_tune.data.pastis import Patch
+from shapeft_tune.data.folder import Patch
 
 ClassPixels = Mapping[int, Sequence[int]]
 """Labelled pixels of each class, by patch id."""

@@ -20,7 +20,8 @@ import torch
 
 from shapeft_tune.config.bands import S2_BANDS, BandStatistics, Sensor
 from shapeft_tune.config.data import DataConfig
-from shapeft_tune.data.pastis import READERS, STATISTICS, PastisFolder, Patch
+from shapeft_tune.data.folder import READERS, Folder, Patch
+from shapeft_tune.data.pastis import STATISTICS
 from shapeft_tune.data.sources import S2, Source, sources_of
 from shapeft_tune.errors import DataError
 
@@ -50,7 +51,7 @@ class Normalisation:
 
 def normalisation_for(
     config: DataConfig,
-    folder: PastisFolder,
+    folder: Folder,
     pretraining: BandStatistics | None = None,
     sensors: Sequence[Sensor] = ("s2",),
 ) -> Normalisation:
@@ -70,14 +71,14 @@ def normalisation_for(
 
 
 def official_normalisation(
-    folder: PastisFolder, folds: Collection[int], sources: Sequence[Source] = (S2,)
+    folder: Folder, folds: Collection[int], sources: Sequence[Source] = (S2,)
 ) -> Normalisation:
     """Return the average over these folds of the statistics that come with the data set."""
     return _normalisation([_official_statistics(folder, folds, source) for source in sources], sources)
 
 
 def own_normalisation(
-    folder: PastisFolder, folds: Collection[int], sources: Sequence[Source] = (S2,)
+    folder: Folder, folds: Collection[int], sources: Sequence[Source] = (S2,)
 ) -> Normalisation:
     """Return the average of the statistics of all patches of these folds, labelled or not.
 
@@ -87,7 +88,7 @@ def own_normalisation(
     return _normalisation([_statistics_of(folder, patches, source) for source in sources], sources)
 
 
-def write_statistics(folder: PastisFolder) -> None:
+def write_statistics(folder: Folder) -> None:
     """Compute the statistics of every fold by the official definition and write ``NORM_S2_patch.json``."""
     content = {}
     for fold in sorted({patch.fold for patch in folder.patches}):
@@ -99,7 +100,7 @@ def write_statistics(folder: PastisFolder) -> None:
     (folder.root / STATISTICS).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _official_statistics(folder: PastisFolder, folds: Collection[int], source: Source) -> BandStatistics:
+def _official_statistics(folder: Folder, folds: Collection[int], source: Source) -> BandStatistics:
     by_fold = folder.statistics(source)
     if missing := sorted(set(folds) - set(by_fold)):
         raise DataError(
@@ -109,7 +110,7 @@ def _official_statistics(folder: PastisFolder, folds: Collection[int], source: S
     return _average([by_fold[fold] for fold in folds])
 
 
-def _statistics_of(folder: PastisFolder, patches: Sequence[Patch], source: Source) -> BandStatistics:
+def _statistics_of(folder: Folder, patches: Sequence[Patch], source: Source) -> BandStatistics:
     if not patches:
         raise DataError(
             f"{folder.root}: expected patches to take statistics of; got none - change `data.folds`"

@@ -29,14 +29,12 @@ from shapeft_tune.config.data import SampleDataset
 from shapeft_tune.data.crops import GROWTHS, TRACK, Floats, grown
 from shapeft_tune.data.normalisation import write_statistics
 from shapeft_tune.data.pastis import (
-    FOLDS,
     IMAGE_FOLDER,
-    METADATA,
-    SEASON_START,
     TARGET_FOLDER,
     VOID,
     PastisFolder,
 )
+from shapeft_tune.data.pastis_metadata import FOLDS, METADATA, SEASON_START
 
 GENERATOR_VERSION = 1
 """Raised with every change of what is generated, so that no trial mixes old and new."""

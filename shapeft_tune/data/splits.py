@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,10 @@ from shapeft_tune.config.data import SampleDataset
 from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data.facts import class_pixels_of
+from shapeft_tune.data.folder import WHOLE, Folder, Patch, Window
 from shapeft_tune.data.labels import labelled_patches, shuffled
-from shapeft_tune.data.pastis import METADATA, READERS, VOID, PastisFolder, Patch
+from shapeft_tune.data.pastis_metadata import METADATA
 from shapeft_tune.data.sources import S2, Source, nearest_frames, sources_of
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import ClosedTestFold, DataError, Problem
@@ -46,36 +47,60 @@ class Split:
     and settings stay comparable. Each date gets the radar frame that is nearest to it.
     """
 
-    folder: PastisFolder
+    folder: Folder
     patches: tuple[Patch, ...]
     temporal_length: int
+    """Frames of every sample; padding makes up for those that a series or a training step lacks."""
     sources: tuple[Source, ...] = (S2,)
 
     def __len__(self) -> int:
         return len(self.patches)
 
-    def sample(self, index: int) -> Sample:
-        """Read one patch: the chosen frames and the labels, nothing else."""
+    def size(self, index: int) -> tuple[int, int]:
+        """Return (H, W) of one patch."""
+        return self.folder.size(self.patches[index], self.sources)
+
+    def frames(self, index: int) -> tuple[int, ...]:
+        """Return the Sentinel-2 frames of one patch that are seen: ascending, ``temporal_length`` at most."""
+        return even_frames(self.patches[index].days, self.temporal_length)
+
+    def sample(self, index: int, frames: Sequence[int] | None = None, window: Window = WHOLE) -> Sample:
+        """Read one patch: these frames, by default :meth:`frames`, and the labels, inside a window."""
         patch = self.patches[index]
-        days = [patch.days[frame] for frame in even_frames(patch.days, self.temporal_length)]
-        images_TCHW = self._images(patch, days)
-        target_HW = self.folder.target(patch)
+        seen = self.frames(index) if frames is None else frames
+        days = [patch.days[frame] for frame in seen]
+        images_TCHW = self._images(patch, days, window)
+        target_HW = self.folder.target(patch, window)
         if images_TCHW.shape[-2:] != target_HW.shape:
             raise DataError(
                 f"{self.folder.target_path(patch)}: expected the images' size"
                 f" {images_TCHW.shape[-2:]}; got {target_HW.shape} - copy or download this file again"
             )
-        days_T = np.array(days, dtype=np.int64)
-        return Sample(images_TCHW, days_T, np.ones(len(days), dtype=np.bool_), target_HW, patch.id)
+        valid_T = np.ones(len(days), dtype=np.bool_)
+        sample = Sample(images_TCHW, np.array(days, dtype=np.int64), valid_T, target_HW, patch.id)
+        return _padded(sample, self.temporal_length)
 
-    def _images(self, patch: Patch, days: Sequence[int]) -> NDArray[np.int16]:
+    def _images(self, patch: Patch, days: Sequence[int], window: Window) -> NDArray[np.int16]:
         parts_TCHW = [
-            self.folder.images(patch, nearest_frames(patch.days_of(source), days), source)
+            self.folder.images(patch, nearest_frames(patch.days_of(source), days), source, window)
             for source in self.sources
         ]
         if len({part_TCHW.shape[-2:] for part_TCHW in parts_TCHW}) > 1:
             self.folder.size(patch, self.sources)  # which says what does not fit
         return parts_TCHW[0] if len(parts_TCHW) == 1 else np.concatenate(parts_TCHW, axis=1)
+
+
+def _padded(sample: Sample, length: int) -> Sample:
+    """Return the sample with frames of zeros at its end; their days repeat the last one, as days ascend."""
+    lacking = length - len(sample.days_T)
+    if lacking <= 0:
+        return sample
+    return replace(
+        sample,
+        images_TCHW=np.pad(sample.images_TCHW, ((0, lacking), (0, 0), (0, 0), (0, 0))),
+        days_T=np.pad(sample.days_T, (0, lacking), mode="edge"),
+        valid_T=np.pad(sample.valid_T, (0, lacking)),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +124,7 @@ class Splits:
         return self._test
 
 
-def open_splits(config: TrialConfig, folder: PastisFolder, role: Role) -> Splits:
+def open_splits(config: TrialConfig, folder: Folder, role: Role) -> Splits:
     """Return what this trial may see of the folder. Reads no image; a stratified draw reads the labels."""
     folds, length = config.data.folds, config.data.temporal_length
     patches, fraction = folder.in_folds(folds.train), config.data.label_fraction
@@ -112,22 +137,12 @@ def open_splits(config: TrialConfig, folder: PastisFolder, role: Role) -> Splits
     return Splits(role, *(Split(folder, patches, length, sources) for patches in (train, validation, test)))
 
 
-def class_pixels_of(folder: PastisFolder, patches: tuple[Patch, ...]) -> dict[int, tuple[int, ...]]:
-    """Return the labelled pixels of each class, void left out, by patch id."""
-
-    def count(patch: Patch) -> tuple[int, ...]:
-        return tuple(np.bincount(folder.target(patch).ravel(), minlength=VOID + 1)[:VOID].tolist())
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return {patch.id: pixels for patch, pixels in zip(patches, pool.map(count, patches), strict=True)}
-
-
 def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, ...]:
     """Return ``count`` of the patches, the same for every trial and seed, or all."""
     return tuple(sorted(shuffled(patches, "validation")[:count], key=lambda patch: patch.id))
 
 
-def problems_with(config: TrialConfig, folder: PastisFolder) -> list[Problem]:
+def problems_with(config: TrialConfig, folder: Folder) -> list[Problem]:
     """Return everything that would make this trial fail on this folder, before a GPU is touched.
 
     Reads the header of every series that the trial would read, no image.
@@ -145,7 +160,7 @@ def problems_with(config: TrialConfig, folder: PastisFolder) -> list[Problem]:
     return [*problems, *_unfit_sizes(config, sizes)]
 
 
-def _empty_folds(config: TrialConfig, folder: PastisFolder) -> Iterator[Problem]:
+def _empty_folds(config: TrialConfig, folder: Folder) -> Iterator[Problem]:
     for name in ("train", "validation", "test"):
         for fold in getattr(config.data.folds, name):
             if not folder.in_folds({fold}):
@@ -197,5 +212,9 @@ def _unfit_sizes(config: TrialConfig, sizes: Counter[tuple[int, int]]) -> Iterat
         if isinstance(model.input, Windows) and model.input.side > min(height, width):
             expected = f"at most the patches' {min(height, width)} pixels"
             yield Problem("model.input.side", expected, str(model.input.side))
-        if height != width and config.data.augmentation == "flips_and_rotations":
-            yield Problem("data.augmentation", "none, as patches are not square", config.data.augmentation)
+        augmentation = config.data.augmentation
+        if (augmentation.crop or 0) > min(height, width):
+            expected = f"at most the patches' {min(height, width)} pixels"
+            yield Problem("data.augmentation.crop", expected, str(augmentation.crop))
+        if height != width and augmentation.flips_and_rotations and not augmentation.crop:
+            yield Problem("data.augmentation.flips_and_rotations", "false: patches are not square", "true")

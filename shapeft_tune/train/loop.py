@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
+from shapeft_tune.config.data import Augmentation
 from shapeft_tune.config.inputs import Windows
+from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import Batch, prefetched, training_batches
 from shapeft_tune.errors import Interrupted, NonFiniteLoss
 from shapeft_tune.train.checkpoint import (
@@ -110,12 +112,18 @@ def _batches(setup: Setup, first: int, last: int) -> Iterator[Batch]:
             setup.splits.train,
             batch_size=config.training.batch_size,
             seed=config.seed,
-            augmentation=config.data.augmentation,
-            crop=config.model.input.side if isinstance(config.model.input, Windows) else None,
+            augmentation=_augmentation(config),
             first_step=first,
             last_step=last,
         )
     )
+
+
+def _augmentation(config: TrialConfig) -> Augmentation:
+    """Return what the trial asks for; a network that sees windows is trained on crops of their size."""
+    if isinstance(config.model.input, Windows):
+        return config.data.augmentation.model_copy(update={"crop": config.model.input.side})
+    return config.data.augmentation
 
 
 def learning_rate(setup: Setup, step: int) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from shapeft_tune.config.protocol import METRIC, Role
-from shapeft_tune.data import CLASS_NAMES
 from shapeft_tune.errors import TrialError
 from shapeft_tune.train.checkpoint import write_atomically
 from shapeft_tune.train.evaluate import Evaluation
@@ -63,6 +62,7 @@ class TrialResult:
     test: Scores | None
     """None in a search trial: the test folds were not opened."""
     labelled_patches: tuple[int, ...]
+    class_names: tuple[str, ...]
     trainable_parameters: int
     seconds: float
     """Time spent training and scoring, over all the pieces of the trial."""
@@ -80,7 +80,7 @@ class TrialResult:
         }
         if self.test:
             found |= {f"test/{name}": value for name, value in self.test.summary().items()}
-            by_class = zip(CLASS_NAMES, self.test.iou, strict=True)
+            by_class = zip(self.class_names, self.test.iou, strict=True)
             found |= {f"test/iou/{name}": iou for name, iou in by_class if iou is not None}
         return found
 

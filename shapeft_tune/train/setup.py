@@ -13,7 +13,6 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.training import Epochs
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import (
-    NUM_CLASSES,
     Normalisation,
     Split,
     Splits,
@@ -58,7 +57,7 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
     compute = choose_compute(config.training.precision, device)
     torch.manual_seed(config.seed)
     with noting_digests() as weights:
-        model = build_model(config.model, NUM_CLASSES, places.weights_folder).to(compute.device)
+        model = build_model(config.model, len(folder.class_names), places.weights_folder).to(compute.device)
     return Setup(
         config=config,
         steps=total_steps(config, len(splits.train)),

@@ -134,6 +134,7 @@ def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialR
         validation=validation.scores,
         test=test.scores if test else None,
         labelled_patches=tuple(patch.id for patch in setup.splits.train.patches),
+        class_names=setup.splits.train.folder.class_names,
         trainable_parameters=setup.model.trainable_parameters,
         seconds=seconds,
         device=str(setup.compute.device),

@@ -13,7 +13,7 @@ from shapeft_tune.config.places import Places
 from shapeft_tune.config.ranges import Choice
 from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
-from shapeft_tune.data import NUM_CLASSES, PastisFolder, open_dataset, problems_with
+from shapeft_tune.data import Folder, open_dataset, problems_with
 from shapeft_tune.data.sources import S2, sources_of
 from shapeft_tune.errors import DataError, HomeError, Problem
 from shapeft_tune.models import build_model, try_out
@@ -75,7 +75,7 @@ def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
     """Build a model and use it once, the only sure way to know that it can be; digest what it reads."""
     folder = _folder_of(trial, places)
     with noting_digests() as digests:
-        model = build_model(trial.model, NUM_CLASSES, places.weights_folder)
+        model = build_model(trial.model, len(folder.class_names), places.weights_folder)
     model.parameter_groups()
     height, width = folder.shape(folder.in_folds(trial.data.folds.train)[0])[-2:]
     try_out(model, trial.model, (height, width), *_smallest_batch(trial))
@@ -89,7 +89,7 @@ def _smallest_batch(trial: TrialConfig) -> tuple[int, int]:
     return min(trial.training.batch_size, 2), min(trial.data.temporal_length, 2)
 
 
-def _folder_of(trial: TrialConfig, places: Places) -> PastisFolder:
+def _folder_of(trial: TrialConfig, places: Places) -> Folder:
     return open_dataset(trial.data.dataset, data=places.data, home=places.home)
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from shapeft_tune.config.data import Augmentation
 from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, training_batches
 from shapeft_tune.data.splits import Split
+
+CROPPED = Augmentation(flips_and_rotations=False, crop=5)
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def split(handmade) -> Split:
 def stream(
     split: Split, first: int, last: int, seed: int = 0, turned: bool = True, size: int = 3
 ) -> list[Batch]:
-    augmentation = "flips_and_rotations" if turned else "none"
+    augmentation = Augmentation(flips_and_rotations=turned)
     return list(
         training_batches(
             split, batch_size=size, seed=seed, augmentation=augmentation, first_step=first, last_step=last
@@ -124,7 +127,7 @@ def test_images_and_labels_are_turned_alike(generated):
 def cropped(split: Split, first: int, last: int, seed: int = 0) -> list[Batch]:
     return list(
         training_batches(
-            split, batch_size=3, seed=seed, augmentation="none", first_step=first, last_step=last, crop=5
+            split, batch_size=3, seed=seed, augmentation=CROPPED, first_step=first, last_step=last
         )
     )
 

@@ -137,7 +137,7 @@ def test_patches_of_several_sizes_are_told_with_their_counts(handmade):
 def test_patches_that_are_not_square_cannot_be_turned(handmade):
     folder = five_folds(handmade, size=(8, 16)).opened()
     (problem,) = problems_with(trial(temporal_length=1), folder)
-    assert problem.path == "data.augmentation"
+    assert problem.path == "data.augmentation.flips_and_rotations"
     assert problems_with(trial(temporal_length=1, augmentation="none"), folder) == []
 
 

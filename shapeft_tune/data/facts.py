@@ -1,0 +1,101 @@
+"""What is counted once for a data set and then known to all trials: class pixels, statistics, clouds.
+
+A fact belongs to one fold and to files of a certain name, size and time of change: where one of them
+changes, it is counted again. So a trial of full PASTIS starts without reading 20 GB for its own statistics,
+and eight trials that start at once count once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from filelock import FileLock
+
+from shapeft_tune.data.folder import READERS, Folder, Patch
+from shapeft_tune.errors import HomeError
+
+VERSION = 1
+"""Raised with every change of what a fact means."""
+
+
+def known(folder: Folder, name: str, fold: int, files: Iterable[Path], count: Callable[[], Any]) -> Any:
+    """Return what ``count`` returns for a fold, plain JSON, from the disk where it has been counted before.
+
+    Args:
+        folder: the data set; where its ``facts`` is None, everything is counted anew.
+        name: of the fact; letters, digits and ``-``.
+        fold: whose patches it is about.
+        files: what is counted; a change of any of them makes the fact unknown.
+        count: counts it.
+
+    Raises:
+        HomeError: it cannot be kept.
+    """
+    if folder.facts is None:
+        return count()
+    path = folder.facts / f"{name}-fold{fold}-{_signature(files)}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        folder.facts.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                _write(path, count())
+    except OSError as error:
+        raise HomeError(f"{folder.facts}: expected room for what is counted once; got {error}") from None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def class_pixels_of(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[int, ...]]:
+    """Return the labelled pixels of each class, void left out, by patch id."""
+    if folder.facts is None:
+        return _class_pixels(folder, patches)
+    counted: dict[int, tuple[int, ...]] = {}
+    for fold in sorted({patch.fold for patch in patches}):
+        counted |= _class_pixels_of_fold(folder, fold)
+    return {patch.id: counted[patch.id] for patch in patches}
+
+
+def _class_pixels_of_fold(folder: Folder, fold: int) -> dict[int, tuple[int, ...]]:
+    patches = folder.in_folds({fold})
+    files = [folder.target_path(patch) for patch in patches]
+    counted = known(folder, "class-pixels", fold, files, lambda: _class_pixels(folder, patches))
+    return {int(id): tuple(pixels) for id, pixels in counted.items()}
+
+
+def _class_pixels(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[int, ...]]:
+    def count(patch: Patch) -> tuple[int, ...]:
+        labels_HW = folder.target(patch)
+        return tuple(np.bincount(labels_HW.ravel(), minlength=folder.void + 1)[: folder.void].tolist())
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return {patch.id: pixels for patch, pixels in zip(patches, pool.map(count, patches), strict=True)}
+
+
+def _signature(files: Iterable[Path]) -> str:
+    seen = hashlib.sha256(str(VERSION).encode())
+    for path in sorted(files):
+        seen.update(f"{path}:{_state(path)}\n".encode())
+    return seen.hexdigest()[:16]
+
+
+def _state(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "none"  # whoever counts will say what is wrong with it
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _write(path: Path, content: Any) -> None:
+    temporary = path.with_name(f".{path.name}-{uuid4().hex}")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(temporary, path)
