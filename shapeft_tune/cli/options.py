@@ -1,0 +1,58 @@
+"""What the commands share: their options, where things lie, how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shapeft_tune.config.places import Places
+
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); see search_spaces/.")]
+Home = Annotated[Path, typer.Option(help="Folder that everything is written to.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the data set, where the file names one.")]
+WeightsFolder = Annotated[
+    Path | None, typer.Option(help="Folder of pretrained checkpoints. [default: HOME/weights]")
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI", help="MLflow server or database. [default: sqlite, HOME/mlflow.db]"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+HOME = Path("runs")
+
+
+def places_at(home: Path, data: Path | None = None, weights: Path | None = None) -> Places:
+    """Return where things lie. Paths are made absolute: workers have working directories of their own."""
+    from shapeft_tune.config.places import Places
+
+    return Places(home.resolve(), data.resolve() if data else None, weights.resolve() if weights else None)
+
+
+def tracking_at(home: Path, tracking_uri: str | None) -> str:
+    """Return MLflow's address: what was given, or the home's own database."""
+    return tracking_uri or f"sqlite:///{home.resolve() / 'mlflow.db'}"
+
+
+def open_console(stderr: bool = False) -> Console:
+    """Return where tables and bars are drawn."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = 140  # rich assumes 80 columns for a file or a pipe and would fold the tables
+    return console
+
+
+def print_json(content: Any) -> None:
+    """Print for machines."""
+    json.dump(content, sys.stdout, indent=1)
+    sys.stdout.write("\n")
