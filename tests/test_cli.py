@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ import yaml
 
 from shapeft_tune.cli import main
 from shapeft_tune.config import load_sweep
+from tests.data.pastis_hub import Hub, files_of, serving
+from tests.data.rasters.own_rasters import OwnRasters, labels
 from tests.train.tiny import TINY
 from tests.tune.small import SMALL, UTAE, run, written
 
@@ -225,6 +229,121 @@ def test_the_real_tiles_are_sound(shapeft: Command, shared: Path) -> None:
     assert shapeft("data", "check", shared / "data" / "flanders").code == 0
 
 
+def test_data_check_shows_people_tables_and_no_line_per_patch(shapeft: Command, shared: Path) -> None:
+    out = shapeft("data", "check", shared / "data" / "flanders").out
+    assert re.search(r"S2 +8 +372 +38 +46.5 +55 +2018-09-18 +2019-11-27 +1.3 %", out)
+    assert re.search(r"3 +corn +1662 +20.29 %", out)
+    assert re.search(r"patches +2 +2 +2 +1 +1", out)
+    assert "90000" not in out
+
+
+def test_data_check_of_the_official_metadata_lists_its_missing_arrays(shapeft: Command, shared: Path) -> None:
+    outcome = shapeft("data", "check", shared / "data" / "pastis_metadata", "--json")
+    assert json.loads(outcome.out)["patches"] == 9
+    assert len(json.loads(outcome.out)["faults"]) == 18
+    mistake(outcome, "faults found: 18")
+    lines = outcome.err.splitlines()[1:]
+    for id in (10000, 10001, 10002, 10003, 10004, 10005, 10006, 10007, 10009):
+        assert sum(f"DATA_S2/S2_{id}.npy: expected a file; got none" in line for line in lines) == 1
+        assert sum(f"ANNOTATIONS/TARGET_{id}.npy: expected a file; got none" in line for line in lines) == 1
+
+
+def test_data_stats_are_what_numpy_computes_and_lie_beside_the_official(
+    shapeft: Command, sample: Path
+) -> None:
+    features = json.loads((sample / "metadata.geojson").read_text())["features"]
+    patches = [feature["properties"] for feature in features]
+    content = json.loads(shapeft("data", "stats", sample, "--json").out)
+    assert sorted(content) == [f"Fold_{fold}" for fold in (1, 2, 3, 4, 5)]
+    for fold in (1, 2, 3, 4, 5):
+        members = [patch["ID_PATCH"] for patch in patches if patch["Fold"] == fold]
+        series = [np.load(sample / f"DATA_S2/S2_{id}.npy").astype(float) for id in members]
+        means = np.mean([images_TCHW.mean(axis=(0, 2, 3)) for images_TCHW in series], axis=0)
+        stds = np.mean([images_TCHW.std(axis=(0, 2, 3)) for images_TCHW in series], axis=0)
+        np.testing.assert_allclose(content[f"Fold_{fold}"]["mean"], means, atol=0.006)
+        np.testing.assert_allclose(content[f"Fold_{fold}"]["std"], stds, rtol=1e-3)
+    assert "largest difference from NORM_S2_patch.json: 0.000 %" in shapeft("data", "stats", sample).out
+
+
+@pytest.mark.parametrize(
+    ("folder", "official", "sensor"),
+    [
+        ("flanders", "NORM_S2_patch.json", "S2"),
+        ("flanders", "NORM_S1A_patch.json", "S1A"),
+        ("pastis_mini", "NORM_S2_patch.local.json", "S2"),
+    ],
+)
+def test_data_stats_of_real_tiles_equal_files_made_by_the_official_code(
+    shapeft: Command, shared: Path, folder: str, official: str, sensor: str
+) -> None:
+    content = json.loads(shapeft("data", "stats", shared / "data" / folder, "--sensor", sensor, "--json").out)
+    given = json.loads((shared / "data" / folder / official).read_text())
+    for fold in given:
+        for name in ("mean", "std"):  # two decimals; std there is of a sample, n - 1, here of all pixels
+            np.testing.assert_allclose(content[fold][name], given[fold][name], rtol=2e-4, atol=0.006)
+
+
+def test_data_stats_are_written_only_where_none_are_or_by_force(shapeft: Command, own_sample: Path) -> None:
+    path = own_sample / "NORM_S2_patch.json"
+    right = json.loads(path.read_text())
+    path.write_text('{"Fold_1": "mine"}')
+    mistake(shapeft("data", "stats", own_sample, "--write"), path, "--force")
+    assert path.read_text() == '{"Fold_1": "mine"}'
+    assert shapeft("data", "stats", own_sample, "--write", "--force").code == 0
+    assert json.loads(path.read_text()) == right
+    path.unlink()
+    assert "not there" in shapeft("data", "stats", own_sample).out
+    assert not path.exists()
+    assert str(path) in shapeft("data", "stats", own_sample, "--write").out
+    assert json.loads(path.read_text()) == right
+
+
+def test_data_stats_of_a_sensor_that_is_not_there(shapeft: Command, sample: Path) -> None:
+    mistake(shapeft("data", "stats", sample, "--sensor", "S3"), "expected one of S2, S1A, S1D; got S3")
+    mistake(shapeft("data", "stats", sample, "--sensor", "s1a"), "expected dates-S1A of patch")
+
+
+def test_a_download_without_a_network_or_of_something_else(shapeft: Command, tmp_path: Path) -> None:
+    to = tmp_path / "pastis"
+    mistake(shapeft("data", "download", "pastis-hd", "--to", to), "IGNF/PASTIS-HD", "unset HF_HUB_OFFLINE")
+    mistake(shapeft("data", "download", "imagenet", "--to", to), "expected pastis-hd; got imagenet")
+    command = ("data", "download", "pastis-hd", "--to", to, "--modality")
+    mistake(shapeft(*command, "s3"), "expected some of s2, s1a, s1d, spot", "got s3")
+    assert not to.exists()
+
+
+@pytest.fixture
+def hub(sample: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving(files_of(sample), monkeypatch) as server:
+        yield server
+
+
+def test_a_download_states_its_disk_first_and_then_what_to_do_next(
+    shapeft: Command, hub: Hub, tmp_path: Path
+) -> None:
+    command = ("data", "download", "pastis-hd", "--to", tmp_path / "to", "--modality", "annotations")
+    tried = shapeft(*command, "--dry-run")
+    assert re.search(r"annotations +10 +0 +10 +0.0 MB", tried.out)
+    assert "0.0 MB of disk" in tried.out
+    assert not (tmp_path / "to").exists()
+    done = shapeft(*command)
+    assert done.code == 0
+    assert done.out.startswith(tried.out.split("; ")[0])
+    assert "12 files fetched (0.0 MB), 0 were there" in done.out
+    assert f"data check {tmp_path / 'to'}" in done.out
+    assert "0 files fetched (0.0 MB), 12 were there" in shapeft(*command).out
+
+
+def test_a_download_that_the_disk_has_no_room_for(
+    shapeft: Command, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shapeft_tune.data.download.shutil.disk_usage", lambda path: SimpleNamespace(free=5))
+    outcome = shapeft("data", "download", "pastis-hd", "--to", tmp_path / "to")
+    mistake(outcome, "free disk; got 0.0 MB", "--modality")
+    assert "s2" in outcome.out
+    assert hub.sent == []
+
+
 def test_train_runs_one_trial_and_evaluate_finds_it(shapeft: Command, tmp_path: Path) -> None:
     file = written(tmp_path / "trial.yaml", TINY)
     trained = shapeft("train", file, "--home", tmp_path / "home", "--test")
@@ -280,3 +399,68 @@ def test_models_of_a_strategy_are_shown_valid_before_anything_starts(
         "sweep", written(tmp_path / "s.yaml", SMALL | {"strategies": strategies}), "--home", tmp_path / "home"
     )
     mistake(outcome, "sides of at least 32 pixels", "16 x 16")
+
+
+def test_rasters_are_imported_and_then_found_sound(shapeft: Command, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    rasters = OwnRasters(tmp_path / "own").with_images().written()
+    outcome = shapeft("data", "import", rasters, "--to", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert "5 patches in" in outcome.out
+    checked = shapeft("data", "check", tmp_path / "out", "--json")
+    assert (checked.code, json.loads(checked.out)["faults"]) == (0, [])
+
+
+def test_rasters_that_do_not_fit_are_all_named_and_not_imported(shapeft: Command, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    own = OwnRasters(tmp_path / "own").with_images()
+    own.write_label("a", stored=labels(0) + 1, nodata=None)
+    own.write_image("e", transform=own.transform("a"))
+    outcome = shapeft("data", "import", own.written(), "--to", tmp_path / "out")
+    mistake(outcome, "labels/a.tif", "got also 0, 11", "images/e/20190305.tif", "the grid of its labels")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_plan_shows_which_patches_are_labelled_and_their_classes(
+    shapeft: Command, sample: Path, tmp_path: Path
+) -> None:
+    settings = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1, 3]}
+    file = written(tmp_path / "s.yaml", SMALL | {"base": PASTIS, "settings": settings})
+    places = ("--home", tmp_path / "home", "--data", sample)
+    outcome = shapeft("plan", file, *places, "--labels")
+    assert outcome.code == 0, outcome.err
+    assert "class (stratified, seed 0)" in outcome.out
+    labels = json.loads(shapeft("plan", file, *places, "--labels", "--json").out)["labels"]
+    assert [(each["label_fraction"], each["seed"], each["count"]) for each in labels] == [
+        (fraction, seed, count) for fraction, count in ((0.5, 3), (1.0, 6)) for seed in (0, 1, 2)
+    ]
+    for each in labels[:3]:
+        assert " ".join(map(str, each["patches"])) in outcome.out
+    assert "labels" not in json.loads(shapeft("plan", file, *places, "--json").out)
+
+
+def test_plan_of_labels_needs_the_data(shapeft: Command, file: Path, tmp_path: Path) -> None:
+    mistake(shapeft("plan", file, "--home", tmp_path / "home", "--labels"), "--data")
+
+
+def test_train_keeps_copies_of_what_it_reads_where_it_is_told(shapeft: Command, tmp_path: Path) -> None:
+    file, cache = written(tmp_path / "trial.yaml", TINY), tmp_path / "cache"
+    trained = shapeft("train", file, "--home", tmp_path / "a", "--cache", cache, "--cache-gb", 1)
+    plain = shapeft("train", file, "--home", tmp_path / "b")
+    assert (trained.code, plain.code) == (0, 0)
+    assert trained.out.splitlines()[-2] == plain.out.splitlines()[-2]  # the scores
+    assert list(cache.rglob("S2_*"))
+    (folder,) = (tmp_path / "a" / "single").iterdir()
+    shutil.rmtree(cache)
+    assert shapeft("evaluate", folder, "--home", tmp_path / "a", "--cache", cache).code == 0
+    assert list(cache.rglob("S2_*"))
+
+
+@pytest.mark.parametrize("command", ["sweep", "train"])
+def test_a_cache_that_cannot_be_written_is_told_before_anything_starts(
+    shapeft: Command, tmp_path: Path, command: str
+) -> None:
+    content = TINY if command == "train" else SMALL
+    (tmp_path / "occupied").write_text("")
+    options = ("--home", tmp_path / "home", "--cache", tmp_path / "occupied")
+    mistake(shapeft(command, written(tmp_path / "file.yaml", content), *options), "occupied", "--cache")

@@ -27,14 +27,26 @@ TrackingUri = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder on a local disk: what is read of a slow data set is copied there.")
+]
+CacheGb = Annotated[int, typer.Option(min=1, help="The most that these copies take, in 10^9 bytes.")]
 HOME = Path("runs")
+CACHE_GB = 100
 
 
-def places_at(home: Path, data: Path | None = None, weights: Path | None = None) -> Places:
+def places_at(
+    home: Path,
+    data: Path | None = None,
+    weights: Path | None = None,
+    cache: Path | None = None,
+    cache_gb: int = CACHE_GB,
+) -> Places:
     """Return where things lie. Paths are made absolute: workers have working directories of their own."""
     from shapeft_tune.config.places import Places
 
-    return Places(home.resolve(), data.resolve() if data else None, weights.resolve() if weights else None)
+    data, weights, cache = (path.resolve() if path else None for path in (data, weights, cache))
+    return Places(home.resolve(), data, weights, cache, cache_gb * 10**9)
 
 
 def tracking_at(home: Path, tracking_uri: str | None) -> str:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shapeft_tune.cli.options import (
+    CACHE_GB,
     HOME,
+    Cache,
+    CacheGb,
     Data,
     Home,
     Json,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from shapeft_tune.config import SweepConfig
     from shapeft_tune.config.places import Places
+    from shapeft_tune.tune.labels import LabelledSubset
 
 
 def sweep(
@@ -40,6 +44,8 @@ def sweep(
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPU slots, for a cluster of this machine.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs, for a cluster of this machine.")] = None,
+    cache: Cache = None,
+    cache_gb: CacheGb = CACHE_GB,
 ) -> None:
     """Run every trial that FILE declares and that has not run yet; then report.
 
@@ -48,10 +54,14 @@ def sweep(
     from shapeft_tune.config import load_sweep
     from shapeft_tune.tune.cluster import ClusterOptions
     from shapeft_tune.tune.display import watching
+    from shapeft_tune.tune.preflight import require_writable
     from shapeft_tune.tune.run import run_sweep
 
     declared = load_sweep(file)
-    places, uri = places_at(home, data, weights), tracking_at(home, tracking_uri)
+    places = places_at(home, data, weights, cache, cache_gb)
+    uri = tracking_at(home, tracking_uri)
+    if places.cache:
+        require_writable(places.cache)
     console = open_console()
     with watching(console) as on_event:
         run = run_sweep(declared, places, uri, ClusterOptions(address, cpus, gpus), on_event)
@@ -81,6 +91,10 @@ def plan(
     home: Home = HOME,
     data: Data = None,
     weights: WeightsFolder = None,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels", help="Which patches are labelled, and their classes; may make the sample."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what `sweep` would run, without running it. With --data, the data and weights are checked too."""
@@ -95,10 +109,20 @@ def plan(
 
         check_sweep(declared, places)
     counts = look_at(declared, places)
+    subsets: tuple[LabelledSubset, ...] = ()
+    if labels:
+        from shapeft_tune.tune.labels import labelled_subsets, labels_json, labels_tables  # needs the data
+
+        subsets = labelled_subsets(declared, places)
     if as_json:
-        print_json(plan_json(declared.name, counts))
+        drawn = {"labels": labels_json(subsets)} if labels else {}
+        print_json(plan_json(declared.name, counts) | drawn)
         return
-    open_console().print(cells_table(counts))
+    console = open_console()
+    for table in labels_tables(subsets, declared) if labels else ():
+        console.print(table)
+        print()
+    console.print(cells_table(counts))
     todo, done = sum(c.trials_todo for c in counts), sum(c.trials_done for c in counts)
     print(f"{len(counts)} cells, {todo} trials to do, {done} done.")
 

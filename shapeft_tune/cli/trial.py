@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from shapeft_tune.cli.options import HOME, Data, Home, Json, WeightsFolder, places_at, print_json
+from shapeft_tune.cli.options import (
+    CACHE_GB,
+    HOME,
+    Cache,
+    CacheGb,
+    Data,
+    Home,
+    Json,
+    WeightsFolder,
+    places_at,
+    print_json,
+)
 from shapeft_tune.errors import UserError
 
 
@@ -22,6 +33,8 @@ def train(
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads; a sweep's trials have `resources.cpu`.")
     ] = 1,
+    cache: Cache = None,
+    cache_gb: CacheGb = CACHE_GB,
 ) -> None:
     """Run one trial, without Ray and MLflow. Stopped with Ctrl-C, it goes on when called again."""
     import torch
@@ -32,8 +45,10 @@ def train(
     from shapeft_tune.tune.preflight import check_trial, require_writable
 
     config = load_trial(file)
-    places = places_at(home, data, weights)
+    places = places_at(home, data, weights, cache, cache_gb)
     require_writable(places.home)
+    if places.cache:
+        require_writable(places.cache)
     digest = check_trial(config, places)
     folder = (
         places.single_trials / f"{config.fingerprint()}-on-{digest}"
@@ -68,13 +83,15 @@ def evaluate(
     data: Data = None,
     weights: WeightsFolder = None,
     as_json: Json = False,
+    cache: Cache = None,
+    cache_gb: CacheGb = CACHE_GB,
 ) -> None:
     """Score a stored trial's best weights again, from its config alone."""
     from shapeft_tune.train import evaluate_trial, find_trial
 
     if fold not in ("validation", "test"):
         raise UserError(f"--fold {fold}: expected validation or test")
-    places = places_at(home, data, weights)
+    places = places_at(home, data, weights, cache, cache_gb)
     scores = evaluate_trial(find_trial(run, places.home), places, fold).scores
     if as_json:
         print_json({"fold": fold, **scores.summary(), "iou": scores.iou})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from shapeft_tune.config.base import Frozen, Violation, named
 
@@ -37,7 +37,8 @@ class RastersDataset(Frozen):
 
 
 Dataset = Annotated[SampleDataset | PastisDataset | RastersDataset, named(), Field(discriminator="name")]
-Fold = Annotated[int, Field(ge=1, le=5)]
+FOLDS = 5
+Fold = Annotated[int, Field(ge=1, le=FOLDS)]
 
 
 class Folds(Frozen):
@@ -48,6 +49,24 @@ class Folds(Frozen):
     """Hyperparameters are chosen on these."""
     test: tuple[Fold, ...] = Field((5,), min_length=1)
     """Opened by confirmation trials only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rotation_is_of_the_sweep(cls, value: Any) -> Any:
+        if value == "rotate":
+            raise ValueError(
+                "train, validation and test of one trial; `folds: rotate` stands at the top of a sweep file, "
+                "beside `settings`"
+            )
+        return value
+
+    def rotated(self, by: int) -> Folds:
+        """Return the assignment in which every fold is the one ``by`` places on: after 5 comes 1."""
+
+        def moved(folds: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple((fold - 1 + by) % FOLDS + 1 for fold in folds)
+
+        return Folds(train=moved(self.train), validation=moved(self.validation), test=moved(self.test))
 
     def rules(self) -> Iterator[Violation]:
         """No fold serves two purposes."""
@@ -77,6 +96,10 @@ def _augmentation(value: Any) -> Any:
     return value
 
 
+DatePolicy = Literal["even", "last", "calendar", "clear", "random"]
+"""Which dates of a series are seen; see ``data/temporal.py``."""
+
+
 class DataConfig(Frozen):
     """The setting (label fraction and number of dates) and everything else that decides what a model sees."""
 
@@ -88,10 +111,11 @@ class DataConfig(Frozen):
     with patches that are rich in rare classes first."""
     temporal_length: int = Field(6, ge=1, le=366)
     """Dates per series, always in order."""
-    dates: Literal["even", "last", "calendar", "clear", "random"] = "even"
+    dates: DatePolicy = "even"
     """Which dates: ``even``: spread over the season, fewer nested in more; ``last``: the last ones;
     ``calendar``: nearest to fixed days of the year, the same for every patch; ``clear``: the least cloudy of
-    each of as many slots; ``random``: others each time in training, ``even`` at evaluation."""
+    each of as many slots, by the share of pixels that are bright in blue; ``random``: others each time in
+    training, ``even`` at evaluation."""
     short_series: Literal["refuse", "pad"] = "refuse"
     """Where a series has fewer dates than asked for: an error, or padding that is told by a mask."""
     normalisation: Literal["official", "own", "pretraining"] = "official"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+CACHE_BYTES = 100 * 10**9
+
 
 @dataclass(frozen=True)
 class Places:
@@ -18,7 +20,7 @@ class Places:
     """Pretrained checkpoints; by default ``weights`` inside the home."""
     cache: Path | None = None
     """Local disk of a node, for copies of what is read from a slow one; by default there are none."""
-    cache_bytes: int = 100 * 10**9
+    cache_bytes: int = CACHE_BYTES
     """The most that these copies take."""
 
     @property

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from shapeft_tune.config.base import Frozen, Violation, named
+from shapeft_tune.config.data import FOLDS
 from shapeft_tune.config.merge import merged, with_values
-from shapeft_tune.config.ranges import Range, RangeField
+from shapeft_tune.config.ranges import Choice, Range, RangeField
 from shapeft_tune.config.trial import TrialConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -67,7 +68,8 @@ class Budget(Frozen):
     trials: int = Field(20, ge=1)
     """Search trials per cell, pruned and failed ones included."""
     confirmation_seeds: int = Field(3, ge=0)
-    """The best configuration again with this many other seeds, scored on the test folds; 0 for none."""
+    """The best configuration again with this many other seeds, scored on the test folds; 0 for none. With
+    ``folds: rotate`` each of them is five trials."""
 
 
 class Tpe(Frozen):
@@ -122,6 +124,9 @@ class Search(Frozen):
 OWN_FOLDERS = ("artifacts", "facts", "mlflow.db", "samples", "single", "weights")
 """What the home holds beside the sweeps' folders."""
 
+MOST_CHOICES = 256
+"""Combinations of choices that are tried for what they say of folds."""
+
 
 class SweepConfig(Frozen):
     """One sweep file."""
@@ -137,13 +142,23 @@ class SweepConfig(Frozen):
     settings: Settings
     strategies: dict[Name, Strategy] = Field(min_length=1)
     budget: Budget = Budget()
+    folds: Literal["fixed", "rotate"] = "fixed"
+    """``fixed``: every trial has the folds of ``data.folds``. ``rotate``: so have the search trials, but each
+    confirmation seed is trained five times, all folds one further each time, so that every fold is tested
+    once; its score is that of the five confusion matrices' sum. The search has seen the labels of its own
+    training and validation folds when these are tested in turn: only ``fixed`` tests on a fold that nothing
+    was chosen by."""
     optimisation: Search = Search()
     resources: Resources = Resources()
 
     def rules(self) -> Iterator[Violation]:
-        """The sweep's folder is not one of the home's own."""
+        """The sweep's folder is not one of the home's own; folds can rotate where they are to."""
         if self.name in OWN_FOLDERS:
             yield Violation("name", f"none of the home's own folders {list(OWN_FOLDERS)}", self.name)
+        if self.folds == "rotate":
+            first_cells = {cell.strategy: cell for cell in reversed(self.cells)}
+            for cell in first_cells.values():  # settings make no difference to folds
+                yield from dict.fromkeys(_cannot_rotate(cell))
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -164,6 +179,7 @@ class SweepConfig(Frozen):
             ranges=self.search | strategy.search,
             wanted_trials=strategy.trials or self.budget.trials,
             resources=strategy.resources or self.resources,
+            rotations=FOLDS if self.folds == "rotate" else 1,
         )
 
 
@@ -178,6 +194,8 @@ class Cell:
     ranges: Mapping[str, Range]
     wanted_trials: int
     resources: Resources
+    rotations: int = 1
+    """Confirmation trials of one seed, each with the folds one further than the one before."""
 
     @property
     def key(self) -> str:
@@ -200,15 +218,45 @@ class Cell:
         fixed = {path: range_.corners[0] for path, range_ in self.ranges.items() if range_.count == 1}
         return with_values(self.template, fixed | dict(values or {}))
 
-    def trial(self, values: Mapping[str, Any] | None = None, seed: int | None = None) -> TrialConfig:
+    def trial(
+        self, values: Mapping[str, Any] | None = None, seed: int | None = None, rotation: int = 0
+    ) -> TrialConfig:
         """Build the trial with these values for searched fields.
 
         Args:
             values: value by dotted path; fields left out keep the template's value.
             seed: replaces the template's.
+            rotation: how many places every fold of the template is moved on.
 
         Raises:
             pydantic.ValidationError: the values do not make a valid trial.
         """
         draft = self.draft(values)
-        return TrialConfig.model_validate(draft if seed is None else draft | {"seed": seed})
+        trial = TrialConfig.model_validate(draft if seed is None else draft | {"seed": seed})
+        if rotation == 0:
+            return trial
+        data = trial.data.model_copy(update={"folds": trial.data.folds.rotated(rotation)})
+        return TrialConfig.model_validate(dict(trial) | {"data": data})  # judged anew: weights know folds
+
+
+def _cannot_rotate(cell: Cell) -> Iterator[Violation]:
+    """Yield why the folds of a strategy must stay fixed; a trial that is broken otherwise is not judged."""
+    for values in _combined_choices(cell):
+        try:
+            trial = cell.trial(values)
+        except ValidationError:
+            continue
+        test, seen = trial.data.folds.test, sorted(trial.model.seen_folds)
+        if len(test) != 1:
+            expected = "fixed, or one test fold: rotation tests every fold once"
+            yield Violation("folds", expected, f"rotate, with test folds {list(test)} in {cell.strategy}")
+        if seen:
+            expected = f"fixed: the pretrained weights of {cell.strategy} have seen folds {seen}"
+            yield Violation("folds", expected, "rotate, which tests on them too")
+
+
+def _combined_choices(cell: Cell) -> Iterator[dict[str, Any]]:
+    """Yield values for all searched fields; among them, weights and folds can depend on choices alone."""
+    choices = {path: range_.options for path, range_ in cell.ranges.items() if isinstance(range_, Choice)}
+    for combination in itertools.islice(itertools.product(*choices.values()), MOST_CHOICES):
+        yield cell.first_corners | dict(zip(choices, combination, strict=True))

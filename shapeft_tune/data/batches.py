@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from queue import SimpleQueue
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +57,50 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What stands at one place of the stream: a patch, and what is seen of it."""
+
+    index: int
+    """Of the patch in its split."""
+    frames: tuple[int, ...]
+    window: Window = WHOLE
+    quarter_turns: int = 0
+    flipped: bool = False
+    """Left to right, after the turns."""
+
+
+class Samples(Protocol):
+    """What makes batches of draws, from files or from what the device holds already."""
+
+    def batch(self, draws: Sequence[Draw]) -> Batch:
+        """Return these draws together."""
+        ...
+
+
+class Stored:
+    """Samples that are read from files, each when it is drawn.
+
+    Several ``readers`` read the patches of a batch at once. That pays where reading waits, for a network; a
+    local disk's page cache is copied as fast by one. What a batch holds does not depend on their number.
+    """
+
+    def __init__(self, split: Split, readers: int = 1) -> None:
+        self.split = split
+        self._pool = ThreadPoolExecutor(readers, "reader") if readers > 1 else None
+
+    def batch(self, draws: Sequence[Draw]) -> Batch:
+        """Read these draws. Raises DataError where a file does not hold what it should."""
+        if self._pool is None:
+            return _collated(map(self._read, draws), len(draws))
+        return _collated(self._pool.map(self._read, draws), len(draws))
+
+    def _read(self, draw: Draw) -> Sample:
+        return _turned(
+            self.split.sample(draw.index, draw.frames, draw.window), draw.quarter_turns, draw.flipped
+        )
+
+
 def training_batches(
     split: Split,
     *,
@@ -63,24 +109,27 @@ def training_batches(
     augmentation: Augmentation,
     first_step: int,
     last_step: int,
+    samples: Samples | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of optimiser steps ``first_step``, ..., ``last_step - 1``, counted from 0.
 
     The stream goes through one permutation of the patches after another; a batch may hold the end of one and
     the start of the next, so all batches have the same size. What stands at a place of the stream, and how it
     is augmented, depends on the seed and the place alone: a trial that is resumed at any step sees what it
-    would have seen, however many threads read.
+    would have seen, whoever makes the batches: by default the files are read by one thread.
     """
+    samples = samples or Stored(split)
     for step in range(first_step, last_step):
         places = range(step * batch_size, (step + 1) * batch_size)
-        yield _collated([_augmented(split, place, seed, augmentation) for place in places])
+        yield samples.batch([_draw(split, place, seed, augmentation) for place in places])
 
 
-def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(split: Split, batch_size: int, samples: Samples | None = None) -> Iterator[Batch]:
     """Yield every patch once, in order; the last batch may be smaller."""
+    samples = samples or Stored(split)
     for first in range(0, len(split), batch_size):
         last = min(first + batch_size, len(split))
-        yield _collated([split.sample(index) for index in range(first, last)])
+        yield samples.batch([Draw(index, split.frames(index)) for index in range(first, last)])
 
 
 def prefetched(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
@@ -118,12 +167,12 @@ def prefetched(iterable: Iterable[Item], depth: int = 2) -> Iterator[Item]:
         maker.join()
 
 
-def _augmented(split: Split, place: int, seed: int, augmentation: Augmentation) -> Sample:
+def _draw(split: Split, place: int, seed: int, augmentation: Augmentation) -> Draw:
     index, chance = _patch_at(place, len(split), seed), np.random.default_rng([seed, AUGMENTATION, place])
-    frames = _kept(split.frames(index), augmentation.drop_dates, chance)
-    sample = split.sample(index, frames, _random_window(split, index, augmentation.crop, chance))
+    frames = _kept(split.frames(index, chance), augmentation.drop_dates, chance)
+    window = _random_window(split, index, augmentation.crop, chance)
     quarter_turns, flipped = chance.integers((4, 2)) if augmentation.flips_and_rotations else (0, 0)
-    return _turned(sample, int(quarter_turns), int(flipped))
+    return Draw(index, tuple(frames), window, int(quarter_turns), bool(flipped))
 
 
 def _kept(frames: Sequence[int], drop: float, chance: np.random.Generator) -> list[int]:
@@ -140,7 +189,7 @@ def _random_window(split: Split, index: int, side: int | None, chance: np.random
         return WHOLE
     height, width = split.size(index)
     top, left = chance.integers((height - side + 1, width - side + 1))
-    return slice(top, top + side), slice(left, left + side)
+    return slice(int(top), int(top + side)), slice(int(left), int(left + side))
 
 
 def _patch_at(place: int, count: int, seed: int) -> int:
@@ -153,7 +202,7 @@ def _permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
 
 
-def _turned(sample: Sample, quarter_turns: int, flipped: int) -> Sample:
+def _turned(sample: Sample, quarter_turns: int, flipped: bool) -> Sample:
     """Return one of the eight symmetries of the square; images and labels alike."""
 
     def turn(array: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -163,11 +212,29 @@ def _turned(sample: Sample, quarter_turns: int, flipped: int) -> Sample:
     return replace(sample, images_TCHW=turn(sample.images_TCHW), target_HW=turn(sample.target_HW))
 
 
-def _collated(samples: Sequence[Sample]) -> Batch:
+def _collated(samples: Iterable[Sample], count: int) -> Batch:
+    """Return ``count`` samples as a batch. Each is copied into it before the next is asked for.
+
+    So the memory of one sample serves all, and turned images become contiguous by the same copy.
+    """
+    parts = iter(samples)
+    first = next(parts)
+    images_BTCHW = np.empty((count, *first.images_TCHW.shape), first.images_TCHW.dtype)
+    target_BHW = np.empty((count, *first.target_HW.shape), first.target_HW.dtype)
+    days: list[NDArray[np.int64]] = []
+    valid: list[NDArray[np.bool_]] = []
+    ids: list[int] = []
+    for place, sample in enumerate(chain([first], parts)):
+        assert sample.images_TCHW.shape == first.images_TCHW.shape  # otherwise NumPy might repeat a part
+        images_BTCHW[place], target_BHW[place] = sample.images_TCHW, sample.target_HW
+        days.append(sample.days_T)
+        valid.append(sample.valid_T)
+        ids.append(sample.patch_id)
+        del sample
     return Batch(
-        images_BTCHW=torch.from_numpy(np.stack([sample.images_TCHW for sample in samples])),
-        days_BT=torch.from_numpy(np.stack([sample.days_T for sample in samples])),
-        valid_BT=torch.from_numpy(np.stack([sample.valid_T for sample in samples])),
-        target_BHW=torch.from_numpy(np.stack([sample.target_HW for sample in samples])),
-        patch_ids=tuple(sample.patch_id for sample in samples),
+        images_BTCHW=torch.from_numpy(images_BTCHW),
+        days_BT=torch.from_numpy(np.stack(days)),
+        valid_BT=torch.from_numpy(np.stack(valid)),
+        target_BHW=torch.from_numpy(target_BHW),
+        patch_ids=tuple(ids),
     )

@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 
 from shapeft_tune.config.data import Dataset, PastisDataset, RastersDataset, SampleDataset
+from shapeft_tune.config.places import CACHE_BYTES
+from shapeft_tune.data.cache import Cache, CachedFolder
 from shapeft_tune.data.folder import Folder
 from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.sample import GENERATOR_VERSION, generate_sample
@@ -17,11 +19,23 @@ from shapeft_tune.errors import DataError, HomeError
 FACTS = "facts"
 
 
-def open_dataset(dataset: Dataset, *, data: Path | None, home: Path) -> Folder:
-    """Open ``data`` for ``pastis``, or the generated folder under ``home`` for ``sample``.
+def open_dataset(
+    dataset: Dataset,
+    *,
+    data: Path | None,
+    home: Path,
+    cache: Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Folder:
+    """Open ``data`` for ``pastis`` and ``rasters``, or the generated folder under ``home`` for ``sample``.
 
-    What is counted of it once is kept under ``home``.
+    What is counted of it once is kept under ``home``, what is read of it under ``cache`` if there is one.
     """
+    folder = _opened(dataset, data, home)
+    return CachedFolder.around(folder, Cache(cache, cache_bytes)) if cache else folder
+
+
+def _opened(dataset: Dataset, data: Path | None, home: Path) -> Folder:
     facts = home / FACTS
     if isinstance(dataset, PastisDataset | RastersDataset):
         if data is None:
@@ -30,7 +44,9 @@ def open_dataset(dataset: Dataset, *, data: Path | None, home: Path) -> Folder:
                 " --data DIR, or use `dataset: sample`, which needs no download"
             )
         if isinstance(dataset, RastersDataset):
-            raise DataError("data set rasters: not yet")
+            from shapeft_tune.data.rasters.folder import RasterFolder  # rasterio takes its time
+
+            return RasterFolder.open(data, facts)
         return PastisFolder.open(data, facts)
     return PastisFolder.open(_generated(dataset, home / "samples"), facts)
 

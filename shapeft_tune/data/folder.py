@@ -27,6 +27,7 @@ READERS = 8
 Window = tuple[slice, slice]
 """Rows and columns of a patch, in pixels."""
 WHOLE: Window = (slice(None), slice(None))
+ALL_BANDS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,13 @@ class Folder(ABC):
         """Return (T, C, H, W) of a patch's series without reading it; channels are those stored."""
 
     @abstractmethod
-    def stored(self, patch: Patch, frames: Sequence[int], source: Source, window: Window) -> NDArray[Any]:
-        """Return these frames' bands as stored, [len(frames), C, H, W]; nothing else is read from disk."""
+    def stored(
+        self, patch: Patch, frames: Sequence[int], source: Source, window: Window, bands: slice = ALL_BANDS
+    ) -> NDArray[Any]:
+        """Return these frames' bands as stored, [len(frames), C, H, W]; nothing else is read from disk.
+
+        ``bands`` is a part of ``source.bands``.
+        """
 
     @abstractmethod
     def target(self, patch: Patch, window: Window = WHOLE) -> NDArray[np.uint8]:
@@ -98,6 +104,10 @@ class Folder(ABC):
     def target_path(self, patch: Patch) -> Path:
         """Return the file that holds a patch's labels."""
 
+    def name_of(self, patch: Patch) -> str:
+        """Return what the data set's owner calls a patch."""
+        return str(patch.id)
+
     def in_folds(self, folds: Collection[int]) -> tuple[Patch, ...]:
         """Return the patches of these folds, ordered by id."""
         return tuple(patch for patch in self.patches if patch.fold in folds)
@@ -113,14 +123,19 @@ class Folder(ABC):
         return first
 
     def images(
-        self, patch: Patch, frames: Sequence[int], source: Source = S2, window: Window = WHOLE
+        self,
+        patch: Patch,
+        frames: Sequence[int],
+        source: Source = S2,
+        window: Window = WHOLE,
+        bands: slice = ALL_BANDS,
     ) -> NDArray[np.int16]:
         """Return the bands of these frames as int16 [len(frames), C, H, W], in the units of ``config.bands``.
 
         Radar comes as hundredths of a decibel.
         """
         try:
-            return as_integers(self.stored(patch, frames, source, window), source)
+            return as_integers(self.stored(patch, frames, source, window, bands), source)
         except ValueError as error:
             raise unreadable(self.image_paths(patch, source)[0], "numbers", str(error)) from None
 

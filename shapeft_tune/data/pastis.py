@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapeft_tune.config.bands import BandStatistics
-from shapeft_tune.data.folder import READERS, WHOLE, Folder, Patch, Window, unreadable
+from shapeft_tune.data.folder import ALL_BANDS, READERS, WHOLE, Folder, Patch, Window, unreadable
+from shapeft_tune.data.npy import ArrayFile
 from shapeft_tune.data.pastis_metadata import METADATA, SEASON_START, read_metadata
 from shapeft_tune.data.sources import S2, Source
 from shapeft_tune.errors import DataError
@@ -110,27 +111,31 @@ class PastisFolder(Folder):
 
     def shape(self, patch: Patch, source: Source = S2) -> tuple[int, int, int, int]:
         """Return (T, C, H, W) of a patch's series from its file's header; channels are those stored."""
-        frames, channels, height, width = self._series_TCHW(patch, source).shape
+        frames, channels, height, width = self._series(patch, source).shape
         return frames, channels, height, width
 
     def stored(
-        self, patch: Patch, frames: Sequence[int], source: Source = S2, window: Window = WHOLE
+        self,
+        patch: Patch,
+        frames: Sequence[int],
+        source: Source = S2,
+        window: Window = WHOLE,
+        bands: slice = ALL_BANDS,
     ) -> NDArray[Any]:
         """Return these frames' bands as stored, [len(frames), C, H, W]; no other page of the file is read."""
-        series_TCHW = self._series_TCHW(patch, source)
-        seen_TCHW = series_TCHW[(slice(None), slice(len(source.bands)), *window)]
-        stored_TCHW = np.empty((len(frames), *seen_TCHW.shape[1:]), seen_TCHW.dtype)
-        for place, frame in enumerate(frames):  # an index of several would walk through pixels one by one
-            stored_TCHW[place] = seen_TCHW[frame]
-        return stored_TCHW
+        series, channels = self._series(patch, source), range(len(source.bands))[bands]
+        try:
+            return series.part(frames, slice(channels.start, channels.stop, channels.step), window)
+        except (ValueError, OSError) as error:
+            raise unreadable(series.path, "a whole .npy file", str(error)) from None
 
     def target(self, patch: Patch, window: Window = WHOLE) -> NDArray[np.uint8]:
         """Return the class of each pixel as uint8 [H, W]; ``void`` where unknown."""
         path = self.target_path(patch)
-        array = open_array(path)
-        if array.ndim not in (2, 3) or array.dtype.kind not in "ui":
+        array = _opened(path)
+        if len(array.shape) not in (2, 3) or array.dtype.kind not in "ui":
             raise unreadable(path, "whole numbers [3, H, W] or [H, W]", _described(array))
-        labels_HW = np.array(array if array.ndim == 2 else array[0])  # channels 1 and 2 tell parcels apart
+        labels_HW = array.plane()  # channels 1 and 2 tell parcels apart
         if labels_HW.size and not 0 <= labels_HW.min() <= labels_HW.max() <= self.void:
             raise unreadable(
                 path, f"labels from 0 to {self.void}", f"labels from {labels_HW.min()} to {labels_HW.max()}"
@@ -192,7 +197,7 @@ class PastisFolder(Folder):
         """Return where a patch's labels are stored."""
         return self.root / TARGET_FOLDER / f"TARGET_{patch.id}.npy"
 
-    def _series_TCHW(self, patch: Patch, source: Source) -> NDArray[Any]:
+    def _series(self, patch: Patch, source: Source) -> ArrayFile:
         days = patch.days_of(source)
         if not days:
             raise DataError(
@@ -200,23 +205,22 @@ class PastisFolder(Folder):
                 " read - only PASTIS-R has Sentinel-1"
             )
         path = self.image_path(patch, source)
-        array = open_array(path)
-        if array.ndim != 4 or array.shape[1] != source.channels or array.dtype != source.dtype:
+        series = _opened(path)
+        if len(series.shape) != 4 or series.shape[1] != source.channels or series.dtype != source.dtype:
             expected = f"{np.dtype(source.dtype)} [dates, {source.channels}, H, W]"
-            raise unreadable(path, expected, _described(array))
-        if array.shape[0] != len(days):
-            raise unreadable(path, f"{len(days)} frames, as {METADATA} has dates", str(array.shape[0]))
-        return array
+            raise unreadable(path, expected, _described(series))
+        if series.shape[0] != len(days):
+            raise unreadable(path, f"{len(days)} frames, as {METADATA} has dates", str(series.shape[0]))
+        return series
 
 
 def _content(path: Path) -> bytes:
     return path.name.encode() + hashlib.sha256(path.read_bytes()).digest()
 
 
-def open_array(path: Path) -> NDArray[Any]:
-    """Map a ``.npy`` file into memory: its header is read now, its values only where they are used."""
+def _opened(path: Path) -> ArrayFile:
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return ArrayFile.open(path)
     except FileNotFoundError:
         raise unreadable(path, "a file", "none") from None
     except (ValueError, EOFError, OSError) as error:  # cut short, not a .npy file, not readable
@@ -239,7 +243,7 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
             yield from ((entry.name, entry.stat().st_size) for entry in entries)
 
 
-def _described(array: NDArray[Any]) -> str:
+def _described(array: ArrayFile) -> str:
     return f"{array.dtype} {list(array.shape)}"
 
 

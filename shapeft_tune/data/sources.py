@@ -79,7 +79,10 @@ def as_integers(stored_TCHW: NDArray[Any], source: Source) -> NDArray[np.int16]:
 
 def nearest_frames(days: Sequence[int], wanted_days: Sequence[int]) -> tuple[int, ...]:
     """Return for each wanted day the frame nearest to it; of two equally near the earlier one."""
+    same_day = {days[frame]: frame for frame in reversed(range(len(days)))}  # most are: found at once
     return tuple(
-        min(range(len(days)), key=lambda frame: (abs(days[frame] - wanted), days[frame]))
+        same_day[wanted]
+        if wanted in same_day
+        else min(range(len(days)), key=lambda frame: (abs(days[frame] - wanted), days[frame]))
         for wanted in wanted_days
     )

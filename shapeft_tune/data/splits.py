@@ -6,22 +6,23 @@ Legend: T frames, C bands, H and W pixels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapeft_tune.config.data import SampleDataset
+from shapeft_tune.config.data import DatePolicy, PastisDataset
 from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
-from shapeft_tune.data.facts import class_pixels_of
+from shapeft_tune.data.clouds import cloud_shares_of
 from shapeft_tune.data.folder import WHOLE, Folder, Patch, Window
-from shapeft_tune.data.labels import labelled_patches, shuffled
+from shapeft_tune.data.labels import draw_labels, shuffled
 from shapeft_tune.data.pastis_metadata import METADATA
 from shapeft_tune.data.sources import S2, Source, nearest_frames, sources_of
-from shapeft_tune.data.temporal import even_frames
+from shapeft_tune.data.temporal import chosen_frames
 from shapeft_tune.errors import ClosedTestFold, DataError, Problem
 
 
@@ -52,6 +53,10 @@ class Split:
     temporal_length: int
     """Frames of every sample; padding makes up for those that a series or a training step lacks."""
     sources: tuple[Source, ...] = (S2,)
+    dates: DatePolicy = "even"
+    """How the frames are chosen; of a part that is evaluated, never ``random``."""
+    pad: bool = False
+    """Whether a series with fewer frames than ``temporal_length`` is padded; otherwise it is refused."""
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -60,9 +65,17 @@ class Split:
         """Return (H, W) of one patch."""
         return self.folder.size(self.patches[index], self.sources)
 
-    def frames(self, index: int) -> tuple[int, ...]:
-        """Return the Sentinel-2 frames of one patch that are seen: ascending, ``temporal_length`` at most."""
-        return even_frames(self.patches[index].days, self.temporal_length)
+    def frames(self, index: int, chance: np.random.Generator | None = None) -> tuple[int, ...]:
+        """Return the Sentinel-2 frames of one patch that are seen: ascending, ``temporal_length`` at most.
+
+        ``chance`` draws them where the dates are ``random``; without it, they are ``even`` then. Raises
+        DataError where the series has too few of them and is not padded.
+        """
+        patch = self.patches[index]
+        clouds = self._clouds[patch.id] if self.dates == "clear" else None
+        return chosen_frames(
+            patch.days, self.temporal_length, self.dates, pad=self.pad, clouds=clouds, chance=chance
+        )
 
     def sample(self, index: int, frames: Sequence[int] | None = None, window: Window = WHOLE) -> Sample:
         """Read one patch: these frames, by default :meth:`frames`, and the labels, inside a window."""
@@ -79,6 +92,11 @@ class Split:
         valid_T = np.ones(len(days), dtype=np.bool_)
         sample = Sample(images_TCHW, np.array(days, dtype=np.int64), valid_T, target_HW, patch.id)
         return _padded(sample, self.temporal_length)
+
+    @cached_property
+    def _clouds(self) -> dict[int, tuple[float, ...]]:
+        """Count clouds when they are first asked for: the test patches' not before they may be opened."""
+        return cloud_shares_of(self.folder, self.patches)
 
     def _images(self, patch: Patch, days: Sequence[int], window: Window) -> NDArray[np.int16]:
         parts_TCHW = [
@@ -110,6 +128,8 @@ class Splits:
     role: Role
     train: Split
     """Labelled patches only."""
+    pixels_K: tuple[int, ...]
+    """Labelled pixels of each class in ``train``, void left out."""
     validation: Split
     _test: Split
 
@@ -125,16 +145,17 @@ class Splits:
 
 
 def open_splits(config: TrialConfig, folder: Folder, role: Role) -> Splits:
-    """Return what this trial may see of the folder. Reads no image; a stratified draw reads the labels."""
+    """Return what this trial may see of the folder. Reads labels of the training folds, and no image."""
     folds, length = config.data.folds, config.data.temporal_length
-    patches, fraction = folder.in_folds(folds.train), config.data.label_fraction
-    stratified = config.data.labels == "stratified" and fraction < 1
-    pixels = class_pixels_of(folder, patches) if stratified else None
-    train = labelled_patches(patches, fraction, config.seed, pixels)
+    labelled = draw_labels(config.data, config.seed, folder)
     validation = _fixed_part(folder.in_folds(folds.validation), config.validation.patches)
     test = folder.in_folds(folds.test)
     sources = sources_of(config.model.sensors, config.data.orbit)
-    return Splits(role, *(Split(folder, patches, length, sources) for patches in (train, validation, test)))
+    dates, pad = config.data.dates, config.data.short_series == "pad"
+    train = Split(folder, labelled.patches, length, sources, dates, pad)
+    fixed_dates: DatePolicy = "even" if dates == "random" else dates
+    others = (Split(folder, patches, length, sources, fixed_dates, pad) for patches in (validation, test))
+    return Splits(role, train, labelled.pixels_K, *others)
 
 
 def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, ...]:
@@ -142,19 +163,26 @@ def _fixed_part(patches: tuple[Patch, ...], count: int | None) -> tuple[Patch, .
     return tuple(sorted(shuffled(patches, "validation")[:count], key=lambda patch: patch.id))
 
 
-def problems_with(config: TrialConfig, folder: Folder) -> list[Problem]:
+SizeOf = Callable[[Patch, tuple[Source, ...]], tuple[int, int]]
+"""Tells (H, W) of a patch's series, as :meth:`Folder.size` does."""
+
+
+def problems_with(config: TrialConfig, folder: Folder, size_of: SizeOf | None = None) -> list[Problem]:
     """Return everything that would make this trial fail on this folder, before a GPU is touched.
 
-    Reads the header of every series that the trial would read, no image.
+    Reads the header of every series that the trial would read, no image. With ``size_of``, that does so
+    instead: one that remembers serves many trials.
     """
     folds = config.data.folds
     patches = folder.in_folds({*folds.train, *folds.validation, *folds.test})
     sources = sources_of(config.model.sensors, config.data.orbit)
-    problems = [*_empty_folds(config, folder), *_short_series(config, patches)]
+    problems = [*_empty_folds(config, folder), *_short_series(config, folder, patches)]
     if radar_problems := list(_lacking_radar(config, patches, sources)):
         return problems + radar_problems
+    if config.data.dates == "clear" and S2 not in sources:
+        sources = (*sources, S2)  # read for their clouds, though the model sees radar alone
     try:
-        sizes = Counter(folder.size(patch, sources) for patch in patches)
+        sizes = Counter((size_of or folder.size)(patch, sources) for patch in patches)
     except DataError as error:
         return [*problems, Problem("data.dataset", "files that can be read", str(error))]
     return [*problems, *_unfit_sizes(config, sizes)]
@@ -168,14 +196,15 @@ def _empty_folds(config: TrialConfig, folder: Folder) -> Iterator[Problem]:
                 yield Problem(f"data.folds.{name}", f"folds among {held}", f"fold {fold}, which has no patch")
 
 
-def _short_series(config: TrialConfig, patches: tuple[Patch, ...]) -> Iterator[Problem]:
+def _short_series(config: TrialConfig, folder: Folder, patches: tuple[Patch, ...]) -> Iterator[Problem]:
     shortest = min(patches, key=lambda patch: len(patch.days), default=None)
     length = config.data.temporal_length
-    if shortest and len(shortest.days) < length:
+    if shortest and len(shortest.days) < length and config.data.short_series == "refuse":
         yield Problem(
             "data.temporal_length",
-            f"at most {len(shortest.days)}, the dates of patch {shortest.id}",
+            f"at most {len(shortest.days)}, the dates of patch {folder.name_of(shortest)}",
             str(length),
+            "or set `data.short_series: pad`",
         )
 
 
@@ -186,9 +215,10 @@ def _lacking_radar(
     for source in sources:
         if not (lacking := [patch.id for patch in patches if not patch.days_of(source)]):
             continue
-        if isinstance(config.data.dataset, SampleDataset):
+        dataset = config.data.dataset
+        if not isinstance(dataset, PastisDataset):
             expected = f"pastis, with a PASTIS-R folder, for {name}"
-            yield Problem("data.dataset", expected, "sample, which has no Sentinel-1")
+            yield Problem("data.dataset", expected, f"{dataset.name}, which has no Sentinel-1")
         else:
             expected = f"{source.dates} of every patch in {METADATA}: {name} sees Sentinel-1"
             got = f"none that can be read for {len(lacking)} of {len(patches)}, the first {lacking[0]}"

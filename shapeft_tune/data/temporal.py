@@ -1,11 +1,66 @@
-"""Which frames of a series a trial sees: in order, evenly spread over the season, fewer nested in more."""
+"""Which frames of a series a trial sees: T of N, always in order, by one of five policies.
+
+``even`` and ``last`` are nested: the frames of a smaller T are among those of a larger one. With the others,
+more differs between two settings than what was added.
+
+Legend: N frames of a series, T of them chosen; days are days since the data set's 1 September.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
+import numpy as np
+
+from shapeft_tune.config.data import DatePolicy
 from shapeft_tune.errors import DataError
+
+DAYS_OF_YEAR = 365
+
+
+def chosen_frames(
+    days: Sequence[int],
+    length: int,
+    policy: DatePolicy = "even",
+    *,
+    pad: bool = False,
+    clouds: Sequence[float] | None = None,
+    chance: np.random.Generator | None = None,
+) -> tuple[int, ...]:
+    """Return the ascending indices into ``days`` of the frames that are seen.
+
+    Args:
+        days: of the frames, ascending.
+        length: how many frames are asked for.
+        policy: how they are chosen.
+        pad: of a shorter series return all frames, for the caller to pad, instead of refusing it.
+        clouds: each frame's cloud-like share; ``clear`` needs them.
+        chance: draws ``random`` frames; without it they are ``even``, as at every evaluation.
+
+    Raises:
+        DataError: there are fewer days than asked for, and no padding.
+    """
+    if length >= len(days):
+        if length > len(days) and not pad:
+            raise DataError(
+                f"expected at least {length} dates; got a series of {len(days)} - lower"
+                " `data.temporal_length`, set `data.short_series: pad` or use data with more dates"
+            )
+        return tuple(range(len(days)))
+    match policy:
+        case "last":
+            return tuple(range(len(days) - length, len(days)))
+        case "calendar":
+            return calendar_frames(days, length)
+        case "clear":
+            assert clouds is not None, "`clear` needs the clouds of every frame"
+            return clear_frames(days, length, clouds)
+        case "random" if chance is not None:
+            return random_frames(len(days), length, chance)
+    return even_frames(days, length)
 
 
 def even_frames(days: Sequence[int], length: int) -> tuple[int, ...]:
@@ -13,14 +68,42 @@ def even_frames(days: Sequence[int], length: int) -> tuple[int, ...]:
 
     The same days give the same frames, and the frames of a smaller length are among those of a larger one:
     what differs between two settings is only what was added. One frame lies near the middle of the season.
-    Raises DataError when there are fewer days than asked for.
     """
-    if length > len(days):
-        raise DataError(
-            f"expected at least {length} dates; got a series of {len(days)}"
-            " - lower `data.temporal_length` or use data with more dates"
-        )
     return tuple(sorted(_priority(tuple(days))[:length]))
+
+
+def calendar_frames(days: Sequence[int], length: int) -> tuple[int, ...]:
+    """Return the frames nearest to ``length`` fixed days of the year, one for each, in order.
+
+    Those days are the middles of equal parts of the 365 days from 1 September, whatever the series. As no
+    frame serves two of them, the nearest is not always free: the sum of the distances is the least that there
+    is, and of several such choices the one with the earliest frames is taken.
+    """
+    return _nearest(tuple(days), length)
+
+
+def clear_frames(days: Sequence[int], length: int, clouds: Sequence[float]) -> tuple[int, ...]:
+    """Return the least cloudy frame of each of ``length`` slots: neighbours, as equal in number as possible.
+
+    Of equally clear ones the frame nearest to the middle of the slot's days is taken, then the earlier one.
+    """
+
+    def clearest(slot: range) -> int:
+        ends = days[slot[0]] + days[slot[-1]]
+        return min(slot, key=lambda frame: (clouds[frame], abs(2 * days[frame] - ends), frame))
+
+    return tuple(clearest(slot) for slot in slots(len(days), length))
+
+
+def slots(count: int, length: int) -> tuple[range, ...]:
+    """Cut ``count`` frames into ``length`` runs of neighbours whose sizes differ by one at most."""
+    borders = [place * count // length for place in range(length + 1)]
+    return tuple(range(first, last) for first, last in pairwise(borders))
+
+
+def random_frames(count: int, length: int, chance: np.random.Generator) -> tuple[int, ...]:
+    """Draw ``length`` of ``count`` frames, each set of them equally likely, and put them in order."""
+    return tuple(sorted(chance.choice(count, length, replace=False).tolist()))
 
 
 @lru_cache(maxsize=4096)  # the patches of one satellite tile share their dates
@@ -40,3 +123,28 @@ def _priority(days: tuple[int, ...]) -> tuple[int, ...]:
         left.remove(taken)
         room = [min(space, abs(day - days[taken])) for space, day in zip(room, days, strict=True)]
     return tuple(order)
+
+
+@lru_cache(maxsize=4096)
+def _nearest(days: tuple[int, ...], length: int) -> tuple[int, ...]:
+    """Assign a frame to each day of the calendar: a dynamic programme over (targets left, frames left).
+
+    Both ascend, so a best assignment never crosses. Distances are counted in parts of a day that make them
+    whole numbers: sums are exact, and ties are ties on every processor.
+    """
+    rest = [0.0] * (len(days) + 1)  # by first frame left: the least distance of the targets behind this one
+    taken: list[list[bool]] = []
+    for place in reversed(range(length)):
+        least = [math.inf] * (len(days) + 1)
+        takes = [False] * len(days)
+        for frame in reversed(range(len(days))):
+            distance = abs(2 * length * days[frame] - (2 * place + 1) * DAYS_OF_YEAR)
+            takes[frame] = distance + rest[frame + 1] <= least[frame + 1]
+            least[frame] = distance + rest[frame + 1] if takes[frame] else least[frame + 1]
+        rest = least
+        taken.append(takes)
+    frames: list[int] = []
+    for takes in reversed(taken):
+        first = frames[-1] + 1 if frames else 0
+        frames.append(takes.index(True, first))
+    return tuple(frames)

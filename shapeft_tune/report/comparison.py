@@ -1,4 +1,9 @@
-"""From a sweep's trials to one line of numbers per cell."""
+"""From a sweep's trials to one line of numbers per cell.
+
+Where folds rotate, a seed was trained five times, each time tested on another fold. Its scores are those of
+the five confusion matrices' sum, and there are none before all five are there: a mean of five mIoUs would be
+another number, in which a rare class counts as much where it hardly occurs as where it is common.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.scores import Counts, Scores
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.runs import Run
 from shapeft_tune.tracking.facts import Ending
@@ -44,6 +51,9 @@ class CellSummary:
     """The best search trial's whole configuration."""
     missing_search_trials: int
     missing_confirmations: int
+    """Seeds without test scores. Where folds rotate, one of five trials too few is enough."""
+    incomplete_seeds: int = 0
+    """Those of them that some, but not all, folds were tested with."""
 
     @property
     def setting(self) -> tuple[float, int]:
@@ -70,6 +80,8 @@ class Comparison:
     metric: tuple[str, int] | None
     """Name and version of the convention behind all scores; None while there is no trial."""
     cells: tuple[CellSummary, ...]
+    rotated: bool = False
+    """Whether test scores are those of five folds, confusions summed."""
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -113,7 +125,7 @@ def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
         _summary(cell, runs_by_cell[_place(cell)], sweep.budget.confirmation_seeds) for cell in sweep.cells
     )
     metric = _one_metric(sweep.name, [run for group in runs_by_cell.values() for run in group])
-    return Comparison(sweep.name, sweep.question, metric, cells)
+    return Comparison(sweep.name, sweep.question, metric, cells, rotated=sweep.folds == "rotate")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -135,8 +147,10 @@ def _place(thing: Any) -> tuple[str, float, int]:
 
 def _is_trial_of(cell: Cell, run: Run) -> bool:
     """Whether the file would make this very trial; an older sweep of the same name may have meant another."""
+    rotations = cell.rotations if run.facts.role == Role.CONFIRMATION else 1
     try:
-        return cell.trial(run.facts.sampled, run.facts.seed).fingerprint() == run.facts.fingerprint
+        trials = (cell.trial(run.facts.sampled, run.facts.seed, rotation) for rotation in range(rotations))
+        return any(trial.fingerprint() == run.facts.fingerprint for trial in trials)
     except ValidationError:
         return False
 
@@ -155,8 +169,9 @@ def _one_metric(sweep: str, runs: Sequence[Run]) -> tuple[str, int] | None:
 def _summary(cell: Cell, runs: Sequence[Run], wanted_seeds: int) -> CellSummary:
     ended = [run for run in runs if run.facts.role == Role.SEARCH and run.state in tuple(Ending)]
     best = _best(runs)
-    seeds = _confirmations(best, runs) if best else []
-    test = _scores(seeds, "test/miou")
+    confirmations = _confirmations(best, runs) if best else []
+    seeds = _scores_of_seeds(cell, confirmations)
+    test = _values(seeds, "miou")
     low, high = interval(test) or (None, None)
     return CellSummary(
         strategy=cell.strategy,
@@ -170,12 +185,13 @@ def _summary(cell: Cell, runs: Sequence[Run], wanted_seeds: int) -> CellSummary:
         test_miou_mean=_mean(test),
         test_miou_low=low,
         test_miou_high=high,
-        test_miou_seed20_mean=_mean(_scores(seeds, "test/miou_seed20")),
-        test_overall_accuracy_mean=_mean(_scores(seeds, "test/overall_accuracy")),
+        test_miou_seed20_mean=_mean(_values(seeds, "miou_seed20")),
+        test_overall_accuracy_mean=_mean(_values(seeds, "overall_accuracy")),
         best_config=best.facts.sampled if best else None,
         best_trial=best.facts.config if best else None,
         missing_search_trials=max(0, cell.trials - len(ended)),
         missing_confirmations=max(0, wanted_seeds - len(test)),
+        incomplete_seeds=_seeds_begun(confirmations) - len(seeds) if cell.rotations > 1 else 0,
     )
 
 
@@ -203,16 +219,36 @@ def _confirmations(best: Run, runs: Sequence[Run]) -> list[Run]:
         if run.facts.role == Role.CONFIRMATION
         and run.state == Ending.COMPLETE
         and run.score("test/miou") is not None
-        and _without_seed(run.facts.config) == _without_seed(best.facts.config)
+        and _repeated(run.facts.config) == _repeated(best.facts.config)
     ]
 
 
-def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key != "seed"}
+def _repeated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a confirmation shares with the trial that it confirms: all but the seed and the folds."""
+    data = {key: value for key, value in config["data"].items() if key != "folds"}
+    return {key: value for key, value in config.items() if key != "seed"} | {"data": data}
 
 
-def _scores(runs: Sequence[Run], name: str) -> list[float]:
-    return [score for run in runs if (score := run.score(name)) is not None]
+def _scores_of_seeds(cell: Cell, confirmations: Sequence[Run]) -> list[Mapping[str, float]]:
+    """Return the test scores of each seed by name."""
+    if cell.rotations == 1:
+        names = ("miou", "miou_seed20", "overall_accuracy")
+        scores = [{name: run.score(f"test/{name}") for name in names} for run in confirmations]
+        return [{name: value for name, value in seed.items() if value is not None} for seed in scores]
+    counts_by_seed: dict[int, dict[str, Counts]] = {}
+    for run in confirmations:
+        if run.test_counts_KK is not None:
+            counts_by_seed.setdefault(run.facts.seed, {})[run.facts.test_folds] = run.test_counts_KK
+    whole = [folds.values() for folds in counts_by_seed.values() if len(folds) == cell.rotations]
+    return [Scores.of(np.sum(list(counts), axis=0)).summary() for counts in whole]
+
+
+def _seeds_begun(confirmations: Sequence[Run]) -> int:
+    return len({run.facts.seed for run in confirmations})
+
+
+def _values(seeds: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [scores[name] for scores in seeds if name in scores]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -31,6 +31,7 @@ TITLES = {
     "validation": "mIoU on the validation folds, best trial (no test scores yet)",
     "both": "mIoU on the test folds, mean and 95 % interval over seeds (* or hollow: validation, untested)",
 }
+TEST_FOLDS, ALL_FOLDS = "mIoU on the test folds", "mIoU on five test folds (confusions summed)"
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,8 @@ def _spaced(axis: Axis, logarithmic: bool) -> list[str]:
 def _titled(figure: Figure, comparison: Comparison) -> Figure:
     tested = {cell.is_tested for cell in comparison.cells if cell.score is not None}
     kind = "both" if len(tested) > 1 else "test" if tested == {True} else "validation"
-    figure.suptitle(_wrapped(f"{comparison.sweep}: {TITLES[kind]}", figure.get_figwidth()), fontsize=10)
+    title = TITLES[kind].replace(TEST_FOLDS, ALL_FOLDS) if comparison.rotated else TITLES[kind]
+    figure.suptitle(_wrapped(f"{comparison.sweep}: {title}", figure.get_figwidth()), fontsize=10)
     return figure
 
 

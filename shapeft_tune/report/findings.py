@@ -24,7 +24,7 @@ def _winner(comparison: Comparison, setting: tuple[float, int]) -> str:
     where = describe_setting(*setting)
     if not ranked:
         return f"{where}: no result yet."
-    folds = "test" if tested else "validation"
+    folds = ("five-fold test" if comparison.rotated else "test") if tested else "validation"
     winner = ranked[0]
     sentence = f"{where}: {winner.strategy} has the best {folds} mIoU, {winner.score:.3f}{_range(winner)}"
     if len(ranked) > 1:
@@ -58,7 +58,10 @@ def _missing(comparison: Comparison) -> tuple[str, ...]:
     if not search and not seeds:
         return ()
     cells = sum(bool(cell.missing_search_trials or cell.missing_confirmations) for cell in comparison.cells)
+    incomplete = sum(cell.incomplete_seeds for cell in comparison.cells)
+    confirmations = f"{seeds} seeds of five folds" if comparison.rotated else f"{seeds} confirmations"
+    left_out = f" ({incomplete} of them have some folds and are not scored yet)" if incomplete else ""
     return (
-        f"The sweep is unfinished: {search} search trials and {seeds} confirmations are missing, "
+        f"The sweep is unfinished: {search} search trials and {confirmations} are missing{left_out}, "
         f"in {cells} of {len(comparison.cells)} cells.",
     )

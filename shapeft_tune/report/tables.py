@@ -50,14 +50,24 @@ LEGEND = (
     "of its confirmations with other seeds on the test folds, with Student's 95 % interval over those seeds. "
     "*mIoU/20*: mean over 20 classes with void counted as 0, as the original study had it."
 )
+ROTATED_LEGEND = (
+    "Five folds, confusions summed: each seed was trained five times, every fold tested once, and its test "
+    "scores are those of the sum of the five confusion matrices; a seed that lacks one of them is missing. "
+    "The hyperparameters were chosen on the search's own training and validation folds, which are among the "
+    "tested ones here; with fixed folds they are not."
+)
 
 
 def as_json(comparison: Comparison) -> str:
-    """Return ``{"sweep", "metric": {"name", "version"}, "cells": [...]}``; null where there is no number."""
+    """Return ``{"sweep", "metric": {"name", "version"}, "cells": [...]}``; null where there is no number.
+
+    Where folds rotate, ``"folds": "rotate"`` tells such numbers from those of fixed folds.
+    """
     name, version = comparison.metric or (None, None)
     content = {
         "sweep": comparison.sweep,
         "metric": {"name": name, "version": version},
+        **({"folds": "rotate"} if comparison.rotated else {}),
         "cells": [_published(cell) for cell in comparison.cells],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -88,6 +98,7 @@ def as_markdown(comparison: Comparison) -> str:
         "## Scores",
         _pipes(HEADINGS, [_row(cell) for cell in comparison.cells], left=1),
         f"{LEGEND} Metric: {name}, version {version}.",
+        ROTATED_LEGEND if comparison.rotated else "",
         "## Best hyperparameters",
         _best_configs(comparison),
     ]
@@ -99,7 +110,8 @@ def as_terminal(comparison: Comparison) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=comparison.sweep, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    title = f"{comparison.sweep}: five folds, confusions summed" if comparison.rotated else comparison.sweep
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown = [index for index, heading in enumerate(HEADINGS) if heading not in LEFT_OUT_OF_TERMINAL]
     for index in shown:
         table.add_column(HEADINGS[index], justify="right" if index else "left", overflow="fold")

@@ -54,7 +54,8 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
     Raises:
         TrackingError: the store cannot be read, or nothing of the sweep is in it.
     """
-    comparison = compare(sweep, read_runs(tracking_uri, sweep.name))
+    runs = read_runs(tracking_uri, sweep.name, with_counts=sweep.folds == "rotate")
+    comparison = compare(sweep, runs)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     files = ReportFiles(
         markdown=_replace(folder / "report.md", (as_markdown(comparison) + _embedded()).encode()),

@@ -25,6 +25,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # MLflow's own 7 retries block for four minutes in an outage
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would tear up the live table
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one bar for each file, where many are read
 }
 """Environment variables under which this project talks to MLflow, which has no other way to set them."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.scores import Counts
 
 
 class Ending(StrEnum):
@@ -54,11 +55,19 @@ class TrialFacts:
         return str(self.config["model"].get("tuning", {}).get("mode", "scratch"))
 
     @property
+    def test_folds(self) -> str:
+        """Those that a confirmation is scored on: ``5``, or ``4,5``; a search trial leaves them closed."""
+        return ",".join(map(str, self.config["data"]["folds"]["test"]))
+
+    @property
     def title(self) -> str:
-        """Name the trial for people: ``utae labels=0.1 dates=6 #1a2b3c``; a confirmation with its seed."""
+        """Name the trial for people: ``utae labels=0.1 dates=6 #1a2b3c``.
+
+        A confirmation is named with its seed and the folds that it is tested on, too: ``seed=1 test=5``.
+        """
         cell = f"{self.strategy} labels={self.label_fraction:g} dates={self.temporal_length}"
-        seed = f" seed={self.seed}" if self.role is Role.CONFIRMATION else ""
-        return f"{cell}{seed} #{self.fingerprint[:6]}"
+        repeat = f" seed={self.seed} test={self.test_folds}" if self.role is Role.CONFIRMATION else ""
+        return f"{cell}{repeat} #{self.fingerprint[:6]}"
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,5 @@ class TrialEnd:
     """Why it failed."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files to attach, by the name that they get there."""
+    test_counts_KK: Counts | None = field(default=None, compare=False)
+    """Confusion matrix of all test patches of a confirmation; those of rotated folds are summed later."""

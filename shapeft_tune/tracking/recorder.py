@@ -101,6 +101,7 @@ class Recorder:
         self._todo.put(lambda: self._writer.attach_config(facts, now))
         for name, path in end.artifacts.items():
             self._todo.put(partial(self._writer.attach, facts, end.ending, name, path, now))
+        self._todo.put(lambda: self._writer.keep_counts(facts, end, now))
         self._todo.put(lambda: self._writer.end(facts, end, now))
 
     def flush(self, timeout: float = CLOSING_PATIENCE) -> bool:

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.scores import Counts
 from shapeft_tune.tracking.facts import TrialFacts
 
 STATE = "state"
@@ -22,6 +25,9 @@ NOTE = "mlflow.note.content"
 """The description that MLflow shows above a run or an experiment."""
 TRIAL_CONFIG = "trial_config"
 CONFIG_FILE = "config.json"
+TEST_COUNTS = "test_confusion"
+"""Tag of a confirmation: the confusion matrix of all its test patches, as JSON, rows are targets. One tag in
+place of a file, so that a report on thousands of runs fetches none; left out where it would be too long."""
 SWEEP_ROLE = "sweep"
 """Tag ``role`` of the run that is the parent of all trials of a sweep."""
 
@@ -44,6 +50,7 @@ def tags_of(facts: TrialFacts) -> dict[str, str]:
         "fingerprint": facts.fingerprint,
         "model": facts.model,
         "tuning": facts.tuning,
+        "test_folds": facts.test_folds,
     }
     config = json.dumps(facts.config, sort_keys=True, separators=(",", ":"))
     return tags | ({TRIAL_CONFIG: config} if len(config) <= LONGEST_TAG else {})
@@ -74,6 +81,17 @@ def storable(metrics: Mapping[str, float]) -> dict[str, float]:
         for name, value in metrics.items()
         if math.isfinite(value)
     }
+
+
+def counts_text(counts_KK: Counts) -> str | None:
+    """Return a confusion matrix as a tag's text; None where MLflow would cut it."""
+    text = json.dumps(counts_KK.tolist(), separators=(",", ":"))
+    return text if len(text) <= LONGEST_TAG else None
+
+
+def counts_of(tags: Mapping[str, str]) -> Counts | None:
+    """Read back what :func:`counts_text` wrote, ``[K, K]``; None where it is not there."""
+    return np.array(json.loads(tags[TEST_COUNTS]), dtype=np.int64) if TEST_COUNTS in tags else None
 
 
 def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[str, Any]) -> TrialFacts:

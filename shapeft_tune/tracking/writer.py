@@ -22,7 +22,9 @@ from shapeft_tune.tracking.wire import (
     PARENT,
     RUNNING,
     STATE,
+    TEST_COUNTS,
     axes_of,
+    counts_text,
     params_of,
     storable,
     tags_of,
@@ -152,6 +154,14 @@ class SweepWriter:
             return
         with tempfile.TemporaryDirectory() as folder:  # MLflow has no way to store a file under another name
             self._client.log_artifact(run.run_id, shutil.copy(path, Path(folder) / name))
+
+    def keep_counts(self, facts: TrialFacts, end: TrialEnd, now_ms: int) -> None:
+        """Keep the test folds' confusion matrix with a run, to be called before :meth:`end`."""
+        text = None if end.test_counts_KK is None else counts_text(end.test_counts_KK)
+        if text:
+            run = self._run_of(facts, now_ms)
+            if run.state != end.ending:
+                self._client.set_tag(run.run_id, TEST_COUNTS, text)
 
     def end(self, facts: TrialFacts, end: TrialEnd, now_ms: int) -> None:
         """Write down how the trial ended; the state comes last, and is there only when all else is."""

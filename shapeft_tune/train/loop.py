@@ -17,7 +17,7 @@ import torch
 from shapeft_tune.config.data import Augmentation
 from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.trial import TrialConfig
-from shapeft_tune.data import Batch, prefetched, training_batches
+from shapeft_tune.data import Batch, Samples, prefetched, samples_on, training_batches
 from shapeft_tune.errors import Interrupted, NonFiniteLoss
 from shapeft_tune.train.checkpoint import (
     Checkpoint,
@@ -76,22 +76,32 @@ def train(
         Interrupted: ``should_stop`` said so; the checkpoint is written.
     """
     position = _resumed(setup, folder)
+    device, splits = setup.compute.device, setup.splits
+    training, validation = samples_on(device, splits.train), samples_on(device, splits.validation)
     while position.step < setup.steps:
         until = min(_next_multiple(position.step, setup.config.validation.every), setup.steps)
-        position, losses = _train_until(setup, folder, position, until, should_stop)
-        position, progress = _validated(setup, folder, position, torch.stack(losses).mean().item())
+        position, losses = _train_until(setup, training, folder, position, until, should_stop)
+        position, progress = _validated(
+            setup, validation, folder, position, torch.stack(losses).mean().item()
+        )
         _save(setup, folder, position)
         on_progress(progress)
     return position
 
 
 def _train_until(
-    setup: Setup, folder: Path, position: Position, until: int, should_stop: Callable[[], bool]
+    setup: Setup,
+    samples: Samples,
+    folder: Path,
+    position: Position,
+    until: int,
+    should_stop: Callable[[], bool],
 ) -> tuple[Position, list[torch.Tensor]]:
     setup.model.train()
     started = time.perf_counter()
     losses: list[torch.Tensor] = []
-    for step, batch in zip(range(position.step, until), _batches(setup, position.step, until), strict=True):
+    batches = _batches(setup, samples, position.step, until)
+    for step, batch in zip(range(position.step, until), batches, strict=True):
         setup.model.set_progress(step / setup.steps)
         losses.append(train_step(setup, batch, learning_rate(setup, step)))
         if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
@@ -105,7 +115,7 @@ def _train_until(
     return replace(position, step=until, seconds=position.seconds + time.perf_counter() - started), losses
 
 
-def _batches(setup: Setup, first: int, last: int) -> Iterator[Batch]:
+def _batches(setup: Setup, samples: Samples, first: int, last: int) -> Iterator[Batch]:
     config = setup.config
     return prefetched(
         training_batches(
@@ -115,6 +125,7 @@ def _batches(setup: Setup, first: int, last: int) -> Iterator[Batch]:
             augmentation=_augmentation(config),
             first_step=first,
             last_step=last,
+            samples=samples,
         )
     )
 
@@ -133,10 +144,10 @@ def learning_rate(setup: Setup, step: int) -> float:
 
 
 def _validated(
-    setup: Setup, folder: Path, position: Position, train_loss: float
+    setup: Setup, samples: Samples, folder: Path, position: Position, train_loss: float
 ) -> tuple[Position, Progress]:
     started = time.perf_counter()
-    evaluation = evaluate_split(setup, setup.splits.validation)
+    evaluation = evaluate_split(setup, setup.splits.validation, samples)
     scores = evaluation.scores
     if scores.miou > position.best_miou:
         position = replace(position, best_step=position.step, best_miou=scores.miou)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from shapeft_tune.config.protocol import METRIC, Role
+from shapeft_tune.config.scores import CONFUSION_FILE, Scores
 from shapeft_tune.errors import TrialError
 from shapeft_tune.train.checkpoint import write_atomically
 from shapeft_tune.train.evaluate import Evaluation
-from shapeft_tune.train.metrics import Scores
 
 RESULT_FILE = "result.json"
-CONFUSION_FILE = "confusion.npz"
 
 
 @dataclass(frozen=True)

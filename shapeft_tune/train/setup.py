@@ -14,9 +14,7 @@ from shapeft_tune.config.training import Epochs
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import (
     Normalisation,
-    Split,
     Splits,
-    class_pixels_of,
     normalisation_for,
     open_dataset,
     open_splits,
@@ -52,7 +50,13 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
         DataError: the data set does not serve.
         WeightsError: the weights do not.
     """
-    folder = open_dataset(config.data.dataset, data=places.data, home=places.home)
+    folder = open_dataset(
+        config.data.dataset,
+        data=places.data,
+        home=places.home,
+        cache=places.cache,
+        cache_bytes=places.cache_bytes,
+    )
     splits = open_splits(config, folder, role)
     compute = choose_compute(config.training.precision, device)
     torch.manual_seed(config.seed)
@@ -67,7 +71,7 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
         ),
         model=model,
         optimiser=build_optimiser(config.training.optimiser, model),
-        loss=build_loss(config.training.loss, class_pixels(splits.train).to(compute.device)),
+        loss=build_loss(config.training.loss, class_pixels(splits).to(compute.device)),
         compute=compute,
         weights=weights,
     )
@@ -81,11 +85,12 @@ def total_steps(config: TrialConfig, labelled: int) -> int:
     return budget
 
 
-def class_pixels(split: Split) -> torch.Tensor:
-    """Count the labelled pixels of each class, ``[K]``. Raises DataError where there are none."""
-    counts_K = torch.tensor(list(class_pixels_of(split.folder, split.patches).values())).sum(dim=0)
-    if not counts_K.any():
+def class_pixels(splits: Splits) -> torch.Tensor:
+    """Return the labelled pixels of each class, ``[K]``. Raises DataError where there are none."""
+    pixels_K = torch.tensor(splits.pixels_K)
+    if not pixels_K.any():
         raise DataError(
-            f"expected labelled pixels to learn from; got {len(split)} training patches of nothing but void"
+            "expected labelled pixels to learn from; got"
+            f" {len(splits.train)} training patches of nothing but void"
         )
-    return counts_K
+    return pixels_K

@@ -60,6 +60,10 @@ STATES = {
 }
 
 
+Repeats = Mapping[str, tuple[int, int]]
+"""Seed and rotation of the folds by fingerprint: the confirmations of one configuration, in their order."""
+
+
 @dataclass(frozen=True)
 class LedgerTrial:
     """One trial as the ledger knows it."""
@@ -90,6 +94,7 @@ class CellLedger:
         self._studies = {role: self._study(f"{sweep.name}:{cell.key}:{role}", existing) for role in Role}
         self._attached: dict[int, Trial] = {}
         self._configs: dict[tuple[Role, int], tuple[TrialConfig, str]] = {}
+        self._repeats: dict[int, Repeats] = {}
 
     # What there is
 
@@ -107,7 +112,7 @@ class CellLedger:
 
     def current_confirmations(self) -> tuple[LedgerTrial, ...]:
         """Return the confirmation trials of the configuration that is the best now."""
-        wanted = {config.fingerprint() for config in self._wanted_confirmations()}
+        wanted = self._wanted_confirmations()
         return tuple(trial for trial in self.confirmation_trials() if trial.fingerprint in wanted)
 
     def best(self) -> LedgerTrial | None:
@@ -128,7 +133,7 @@ class CellLedger:
     def confirmations_to_come(self) -> int:
         """Return how many confirmation trials are still to be handed out, now or after the search."""
         if self._search_open():
-            return self._seeds
+            return self._seeds * self.cell.rotations
         return len(self._missing_confirmations())
 
     def has_work(self) -> bool:
@@ -140,7 +145,7 @@ class CellLedger:
         if self.search_todo():
             return self._next_search()
         if not self._search_open() and (missing := self._missing_confirmations()):
-            return self._start_confirmation(missing[0])
+            return self._start_confirmation(*missing[0])
         return None
 
     # What comes of it
@@ -262,32 +267,40 @@ class CellLedger:
             case Tpe(startup_trials=startup):
                 return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
 
-    def _wanted_confirmations(self) -> list[TrialConfig]:
+    def _wanted_confirmations(self) -> Repeats:
+        """Return the confirmations of the best configuration: one seed with all rotations, then the next."""
         best = self.best()
         if best is None:
-            return []
-        first = best.config.seed + 1  # the search's own seed has been selected on
-        return [self.cell.trial(best.sampled, seed=first + index) for index in range(self._seeds)]
+            return {}
+        if best.storage_id not in self._repeats:
+            first = best.config.seed + 1  # the search's own seed has been selected on
+            self._repeats[best.storage_id] = {
+                self.cell.trial(best.sampled, seed, rotation).fingerprint(): (seed, rotation)
+                for seed in range(first, first + self._seeds)
+                for rotation in range(self.cell.rotations)
+            }
+        return self._repeats[best.storage_id]
 
-    def _missing_confirmations(self) -> list[TrialConfig]:
+    def _missing_confirmations(self) -> list[tuple[int, int]]:
         there = {trial.fingerprint for trial in self.confirmation_trials()}
-        return [config for config in self._wanted_confirmations() if config.fingerprint() not in there]
+        return [repeat for name, repeat in self._wanted_confirmations().items() if name not in there]
 
-    def _start_confirmation(self, config: TrialConfig) -> LedgerTrial:
+    def _start_confirmation(self, seed: int, rotation: int) -> LedgerTrial:
         best = self.best()
         assert best is not None, "only the best configuration is confirmed"
         study = self._studies[Role.CONFIRMATION]
-        attributes = {"seed": config.seed, "sampled": dict(best.sampled)}
+        attributes = {"seed": seed, "rotation": rotation, "sampled": dict(best.sampled)}
         study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attributes))
         return self.confirmation_trials()[-1]
 
     def _read(self, role: Role, frozen: FrozenTrial) -> LedgerTrial:
-        sampled, seed = self._space.values(frozen.params), None
+        sampled, seed, rotation = self._space.values(frozen.params), None, 0
         if role is Role.CONFIRMATION:
             sampled, seed = frozen.user_attrs["sampled"], frozen.user_attrs["seed"]
+            rotation = frozen.user_attrs.get("rotation", 0)  # older ledgers know no other
         key = (role, frozen._trial_id)
         if key not in self._configs:  # building a config costs more than all the rest, and never changes
-            config = self.cell.trial(sampled, seed)
+            config = self.cell.trial(sampled, seed, rotation)
             self._configs[key] = config, config.fingerprint()
         config, fingerprint = self._configs[key]
         return LedgerTrial(

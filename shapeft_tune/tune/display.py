@@ -116,7 +116,9 @@ def described(event: Event, ledger: Ledger) -> str:
     match event.kind:
         case "complete" if event.miou is not None:
             split = "val" if trial.role == "search" else "test"
-            return f"{where} complete, {split} mIoU {event.miou:.3f}{best}"
+            rotated = trial.role == "confirmation" and trial.cell.rotations > 1
+            fold = f" on fold {trial.config.data.folds.test[0]}" if rotated else ""
+            return f"{where} complete, {split} mIoU {event.miou:.3f}{fold}{best}"
         case "failed":
             return f"{where} failed: {short_reason(event.message)}"
         case kind:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.errors import TrialError
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
 from shapeft_tune.tune.cell_ledger import LedgerTrial, State
@@ -16,7 +19,7 @@ from shapeft_tune.tune.trainable import INTERRUPTED, OBSTRUCTED, STOP_FILE, Orde
 
 logger = logging.getLogger(__name__)
 
-ARTIFACTS = ("result.json", "confusion.npz")
+ARTIFACTS = ("result.json", CONFUSION_FILE)
 CHECKPOINTS = ("last.pt", "best.pt")
 
 
@@ -186,4 +189,16 @@ class Driver:
             logger.exception("no scores for the record")
             result = None
         files = {name: folder / name for name in ARTIFACTS if (folder / name).exists()}
-        return TrialEnd(Ending(state), result.metrics() if result else {}, message, files)
+        metrics = result.metrics() if result else {}
+        return TrialEnd(Ending(state), metrics, message, files, _test_counts(trial, files))
+
+
+def _test_counts(trial: LedgerTrial, files: Mapping[str, Path]) -> Counts | None:
+    """Return a confirmation's confusion matrix, which a report sums over the test folds."""
+    if trial.role is not Role.CONFIRMATION or CONFUSION_FILE not in files:
+        return None
+    try:
+        return pooled_test_counts(files[CONFUSION_FILE])
+    except (OSError, ValueError, BadZipFile):
+        logger.exception("no confusion matrix for the record")
+        return None

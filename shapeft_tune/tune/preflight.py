@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from shapeft_tune.config.data import Dataset
@@ -15,6 +16,7 @@ from shapeft_tune.config.sweep import Cell, SweepConfig
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import Folder, open_dataset, problems_with
 from shapeft_tune.data.sources import S2, sources_of
+from shapeft_tune.data.splits import SizeOf
 from shapeft_tune.errors import DataError, HomeError, Problem
 from shapeft_tune.models import build_model, try_out
 from shapeft_tune.models.weights import noting_digests
@@ -38,32 +40,65 @@ def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
         WeightsError: a checkpoint is missing, is not the official one or does not fit.
         UserError: a network takes no patches of this size, or its tuning selects nothing.
     """
-    trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in _variants(cell)]
-    data = _check_data((trial for _, trial in trials), places)
+    trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in variants(cell)]
+    data_sets = _DataSets(places)
+    data = _check_data((trial for _, trial in trials), data_sets)
     read: dict[tuple[Dataset, str, ModelConfig, tuple[int, int]], dict[str, str]] = {}
     by_strategy: dict[str, dict[str, str]] = {}
     for strategy, trial in trials:
         kind = (trial.data.dataset, trial.data.orbit, trial.model, _smallest_batch(trial))
         if kind not in read:
-            read[kind] = _check_model(trial, places)
+            read[kind] = _check_model(trial, data_sets, places)
         by_strategy.setdefault(strategy, {}).update(read[kind])
     return Contents(data, by_strategy)
 
 
 def check_trial(trial: TrialConfig, places: Places) -> str:
     """Check the data and weights of one trial, and return what both amount to; see :func:`check_sweep`."""
-    data = _check_data([trial], places)
-    return "+".join([data, *sorted(_check_model(trial, places).values())])
+    data_sets = _DataSets(places)
+    data = _check_data([trial], data_sets)
+    return "+".join([data, *sorted(_check_model(trial, data_sets, places).values())])
 
 
-def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
+class _DataSets:
+    """The data sets of a file: each is opened once, and its series measured once, for all trials."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._folders: dict[Dataset, Folder] = {}
+        self._sizes: dict[Dataset, SizeOf] = {}
+
+    def folder(self, trial: TrialConfig) -> Folder:
+        dataset = trial.data.dataset
+        if dataset not in self._folders:
+            places = self._places
+            folder = open_dataset(
+                dataset,
+                data=places.data,
+                home=places.home,
+                cache=places.cache,
+                cache_bytes=places.cache_bytes,
+            )
+            self._folders[dataset], self._sizes[dataset] = folder, cache(folder.size)
+        return self._folders[dataset]
+
+    def size(self, trial: TrialConfig) -> tuple[int, int]:
+        """Return (H, W) of the trial's patches, by the first it learns from."""
+        first = self.folder(trial).in_folds(trial.data.folds.train)[0]
+        return self._sizes[trial.data.dataset](first, sources_of(trial.model.sensors, trial.data.orbit))
+
+    def problems_with(self, trial: TrialConfig) -> list[Problem]:
+        return problems_with(trial, self.folder(trial), self._sizes[trial.data.dataset])
+
+
+def _check_data(trials: Iterable[TrialConfig], data_sets: _DataSets) -> str:
     digests: dict[Path, str] = {}
     problems: dict[Problem, None] = {}
     for trial in {(trial.data, trial.model): trial for trial in trials}.values():
-        folder = _folder_of(trial, places)
+        folder = data_sets.folder(trial)
         if folder.root not in digests:
             digests[folder.root] = folder.digest()
-        problems |= dict.fromkeys(problems_with(trial, folder))
+        problems |= dict.fromkeys(data_sets.problems_with(trial))
     if problems:
         raise DataError(
             "the data set does not serve what the file asks:\n" + "\n".join(f"  {each}" for each in problems)
@@ -71,14 +106,13 @@ def _check_data(trials: Iterable[TrialConfig], places: Places) -> str:
     return "+".join(sorted(digests.values()))
 
 
-def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
+def _check_model(trial: TrialConfig, data_sets: _DataSets, places: Places) -> dict[str, str]:
     """Build a model and use it once, the only sure way to know that it can be; digest what it reads."""
-    folder = _folder_of(trial, places)
+    folder = data_sets.folder(trial)
     with noting_digests() as digests:
         model = build_model(trial.model, len(folder.class_names), places.weights_folder)
     model.parameter_groups()
-    height, width = folder.shape(folder.in_folds(trial.data.folds.train)[0])[-2:]
-    try_out(model, trial.model, (height, width), *_smallest_batch(trial))
+    try_out(model, trial.model, data_sets.size(trial), *_smallest_batch(trial))
     contents = {f"weights {name}": digest[:16] for name, digest in digests.items()}
     radar = [source for source in sources_of(trial.model.sensors, trial.data.orbit) if source is not S2]
     return contents | {source.folder: folder.digest_of(source) for source in radar}
@@ -87,10 +121,6 @@ def _check_model(trial: TrialConfig, places: Places) -> dict[str, str]:
 def _smallest_batch(trial: TrialConfig) -> tuple[int, int]:
     """Return (patches, dates) to try a network with: more than two of either fail no other way."""
     return min(trial.training.batch_size, 2), min(trial.data.temporal_length, 2)
-
-
-def _folder_of(trial: TrialConfig, places: Places) -> Folder:
-    return open_dataset(trial.data.dataset, data=places.data, home=places.home)
 
 
 def require_writable(folder: Path) -> None:
@@ -107,7 +137,7 @@ def require_writable(folder: Path) -> None:
     except OSError as error:
         raise HomeError(
             f"{folder}: expected a folder that can be written to; {error.strerror or error}. "
-            "Choose another, as with --home"
+            "Choose another, as with --home or --cache"
         ) from error
 
 
@@ -119,10 +149,13 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
     return list(kinds.values())
 
 
-def _variants(cell: Cell) -> Iterator[TrialConfig]:
-    """Yield a trial with every option of every choice: data, model and weights may depend on it."""
+def variants(cell: Cell) -> Iterator[TrialConfig]:
+    """Yield a trial with every option of every choice, as data, model and weights may depend on it.
+
+    And one for each rotation of the folds.
+    """
     first = cell.first_corners
-    yield cell.trial(first)
+    yield from (cell.trial(first, rotation=rotation) for rotation in range(cell.rotations))
     for path, range_ in cell.ranges.items():
         if isinstance(range_, Choice):
             yield from (cell.trial(first | {path: option}) for option in range_.options[1:])

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from shapeft_tune.config.data import Augmentation
-from shapeft_tune.data.batches import Batch, evaluation_batches, prefetched, training_batches
+from shapeft_tune.data.batches import (
+    Batch,
+    Samples,
+    Stored,
+    evaluation_batches,
+    prefetched,
+    training_batches,
+)
+from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.splits import Split
+from shapeft_tune.errors import DataError
 
 CROPPED = Augmentation(flips_and_rotations=False, crop=5)
 
@@ -214,3 +225,130 @@ def test_nothing_is_read_before_the_first_item_is_asked_for():
     before = set(threading.enumerate())
     prefetched(iter(int, 1))
     assert set(threading.enumerate()) <= before
+
+
+EVERYTHING = Augmentation(crop=5, drop_dates=0.5)
+
+
+def samples_of(batches: list[Batch]) -> list[tuple[Any, ...]]:
+    """Return what stands at each place of the stream."""
+    return [
+        (id, images.numpy().tobytes(), days.tolist(), valid.tolist(), target.numpy().tobytes())
+        for batch in batches
+        for id, images, days, valid, target in zip(
+            batch.patch_ids, batch.images_BTCHW, batch.days_BT, batch.valid_BT, batch.target_BHW, strict=True
+        )
+    ]
+
+
+def everything(
+    split: Split, first: int, last: int, size: int, samples: Samples | None = None
+) -> list[tuple[Any, ...]]:
+    return samples_of(
+        list(
+            training_batches(
+                split,
+                batch_size=size,
+                seed=0,
+                augmentation=EVERYTHING,
+                first_step=first,
+                last_step=last,
+                samples=samples,
+            )
+        )
+    )
+
+
+@pytest.fixture(params=["even", "random"])
+def varied(generated, request) -> Split:
+    return Split(generated, generated.in_folds((1,)), 4, dates=request.param)
+
+
+@pytest.mark.parametrize("readers", [1, 2, 4])
+def test_one_thread_and_four_read_the_same_batches(varied, readers):
+    assert everything(varied, 0, 6, 5, Stored(varied, readers)) == everything(varied, 0, 6, 5)
+
+
+def test_threads_that_read_end_in_any_order_and_the_batch_keeps_its_own(varied, monkeypatch):
+    sample, chance = Split.sample, np.random.default_rng(0)
+
+    def late(self: Split, *arguments: Any) -> Any:
+        time.sleep(chance.uniform(0, 0.004))
+        return sample(self, *arguments)
+
+    expected = everything(varied, 0, 4, 6)
+    monkeypatch.setattr(Split, "sample", late)
+    assert everything(varied, 0, 4, 6, Stored(varied, 4)) == expected
+
+
+def test_what_goes_wrong_in_a_thread_that_reads_is_told_as_it_is(split):
+    split.folder.target_path(split.patches[3]).unlink()
+    with pytest.raises(DataError, match=r"TARGET_3.npy: expected a file; got none"):
+        everything(split, 0, 3, 4, Stored(split, 4))
+
+
+def test_a_sample_depends_on_its_place_alone_however_the_stream_is_cut_into_batches(varied):
+    expected = everything(varied, 0, 12, 2)
+    assert everything(varied, 0, 4, 6) == expected
+    assert everything(varied, 0, 24, 1) == expected
+
+
+@pytest.mark.parametrize("resumed_at", [1, 5])
+def test_a_resumed_stream_is_augmented_as_it_would_have_been(varied, resumed_at):
+    assert everything(varied, resumed_at, 8, 3) == everything(varied, 0, 8, 3)[3 * resumed_at :]
+
+
+def test_a_patch_is_augmented_otherwise_each_time_it_comes(generated):
+    split = Split(generated, generated.patches[:1], 4)
+    assert len(set(map(str, everything(split, 0, 12, 1)))) == 12
+
+
+def test_dates_are_dropped_as_often_as_asked_and_one_always_stays(generated):
+    split, drop = Split(generated, generated.patches[:5], 4), 0.7
+    counts = np.array([sum(valid) for _, _, _, valid, _ in dropped(split, drop, 100)])
+    assert counts.min() == 1
+    expected = 4 * (1 - drop) + drop**4  # and the one that stays where all would go
+    assert abs(counts.mean() - expected) < 4 * counts.std() / np.sqrt(len(counts))
+
+
+def dropped(split: Split, drop: float, steps: int) -> list[tuple[Any, ...]]:
+    augmentation = Augmentation(flips_and_rotations=False, drop_dates=drop)
+    return samples_of(
+        list(
+            training_batches(
+                split, batch_size=5, seed=1, augmentation=augmentation, first_step=0, last_step=steps
+            )
+        )
+    )
+
+
+def test_any_date_may_be_dropped_and_the_others_keep_their_order(generated):
+    split = Split(generated, generated.patches[:5], 4)
+    days_of = {patch.id: [patch.days[f] for f in split.frames(i)] for i, patch in enumerate(split.patches)}
+    kept: Counter[int] = Counter()
+    for id, _, days_T, valid_T, _ in dropped(split, 0.5, 100):
+        seen = [day for day, valid in zip(days_T, valid_T, strict=True) if valid]
+        assert seen == sorted(set(seen) & set(days_of[id]))
+        kept.update(days_of[id].index(day) for day in seen)
+    assert all(abs(kept[place] - 265) < 60 for place in range(4))  # of 500: 250, and a share of those left
+
+
+def test_what_is_dropped_or_cropped_away_is_not_read(generated, monkeypatch):
+    asked: list[tuple[int, Any]] = []
+    stored = PastisFolder.stored
+
+    def noted(self: PastisFolder, patch: Any, frames: Any, source: Any, window: Any, *rest: Any) -> Any:
+        asked.append((len(frames), window))
+        return stored(self, patch, frames, source, window, *rest)
+
+    monkeypatch.setattr(PastisFolder, "stored", noted)
+    samples = everything(Split(generated, generated.in_folds((1,)), 4), 0, 6, 4)
+    assert [frames for frames, _ in asked] == [sum(valid) for _, _, _, valid, _ in samples]
+    assert len({frames for frames, _ in asked}) > 1
+    assert all(side.stop - side.start == 5 for _, window in asked for side in window)
+
+
+def test_batches_are_contiguous_however_their_images_are_turned(generated):
+    """Copied once, here; not again by whatever the model does first."""
+    split = Split(generated, generated.in_folds((1,)), 3)
+    assert all(batch.images_BTCHW.is_contiguous() for batch in stream(split, 0, 20, size=1))

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from shapeft_tune.config.data import Augmentation
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.data.batches import evaluation_batches, training_batches
 from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.sources import S1A, S1D
-from shapeft_tune.data.splits import ClosedTestFold, Split, open_splits, problems_with
+from shapeft_tune.data.splits import ClosedTestFold, Split, Splits, open_splits, problems_with
 from shapeft_tune.data.temporal import even_frames
 from shapeft_tune.errors import DataError, TrialError
+from shapeft_tune.models import build_model
+from tests.models.small_models import SMALL_MODELS
 
 MODEL = {"name": "utae", "encoder_widths": [16, 16, 16], "decoder_widths": [16, 16, 16]}
 """Halves twice: sides must be multiples of 4, and at least 8."""
@@ -98,7 +104,150 @@ def test_a_folder_that_serves_has_no_problems(generated):
 def test_too_few_dates_are_told_before_training(handmade):
     folder = five_folds(handmade).add(9, fold=4, days=(3, 4)).opened()
     (problem,) = problems_with(trial(temporal_length=3), folder)
-    assert str(problem) == "data.temporal_length: expected at most 2, the dates of patch 9; got 3"
+    assert str(problem) == (
+        "data.temporal_length: expected at most 2, the dates of patch 9; got 3"
+        " - or set `data.short_series: pad`"
+    )
+    assert problems_with(trial(temporal_length=3, short_series="pad"), folder) == []
+
+
+def test_a_short_series_is_refused_or_padded_as_the_trial_says(handmade):
+    folder = five_folds(handmade).opened()
+    with pytest.raises(DataError, match=r"at least 5 dates; got a series of 3 .*data\.short_series: pad"):
+        open_splits(trial(temporal_length=5), folder, Role.SEARCH).train.sample(0)
+    splits = open_splits(trial(temporal_length=5, short_series="pad"), folder, Role.CONFIRMATION)
+    for split in (splits.train, splits.validation, splits.test):
+        sample = split.sample(0)
+        assert sample.valid_T.tolist() == [True, True, True, False, False]
+        assert sample.days_T.tolist() == [5, 20, 60, 60, 60]
+        assert (sample.images_TCHW[:, 0, 0, 0] % 1000).tolist() == [0, 10, 20, 0, 0]
+        assert not sample.images_TCHW[3:].any()
+
+
+@pytest.mark.parametrize("name", ["utae", "croma frozen", "galileo frozen", "ssl4eo finetuned"])
+def test_every_model_sees_through_the_padding_of_a_short_series(handmade, name):
+    folder = handmade.add(1, size=(32, 32)).opened()
+    (patch,) = folder.patches
+    images = np.random.default_rng(0).integers(200, 4000, (3, 10, 32, 32), np.int16)
+    np.save(folder.image_path(patch), images)
+    torch.manual_seed(0)
+    model = build_model(SMALL_MODELS[name], len(folder.class_names)).eval()
+    alone, padded = (
+        next(evaluation_batches(Split(folder, (patch,), length, pad=True), 1)) for length in (3, 7)
+    )
+    assert (alone.valid_BT.sum(), padded.valid_BT.sum(), padded.valid_BT.numel()) == (3, 3, 7)
+    with torch.no_grad():
+        one, other = (
+            model(batch.images_BTCHW.float() / 2000 - 1, batch.days_BT, batch.valid_BT)
+            for batch in (alone, padded)
+        )
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+POLICIES = ["even", "last", "calendar", "clear", "random"]
+
+
+def batches_of(splits: Splits, steps: int = 6, batch_size: int = 2, seed: int = 0, **fields: Any) -> Any:
+    """Return what a trial is trained on, and what it is evaluated on."""
+    training = training_batches(
+        splits.train,
+        batch_size=batch_size,
+        seed=seed,
+        augmentation=Augmentation(**fields),
+        first_step=0,
+        last_step=steps,
+    )
+    return list(training), list(evaluation_batches(splits.validation, batch_size))
+
+
+@pytest.mark.parametrize("length", [5, 20, 59, 61])
+@pytest.mark.parametrize("dates", POLICIES)
+def test_a_series_of_more_than_fifty_dates_comes_in_order_in_training_and_evaluation(handmade, dates, length):
+    chance = np.random.default_rng(length)
+    for id in range(5):
+        days = tuple(sorted(chance.choice(430, 60, replace=False).tolist()))
+        handmade.add(id, fold=id + 1, days=days)
+    folder = handmade.opened()
+    splits = open_splits(trial(temporal_length=length, dates=dates, short_series="pad"), folder, Role.SEARCH)
+    for batch in [each for part in batches_of(splits, drop_dates=0.2) for each in part]:
+        for place, id in enumerate(batch.patch_ids):
+            valid_T = batch.valid_BT[place]
+            days_T, images_TCHW = batch.days_BT[place][valid_T], batch.images_BTCHW[place][valid_T]
+            assert (days_T.diff() > 0).all()
+            frames = [folder.patches[id].days.index(day) for day in days_T.tolist()]
+            assert ((images_TCHW[:, 0, 0, 0] - 1000 * id) // 10).tolist() == frames
+
+
+def days_of(batches: Any) -> list[tuple[int, ...]]:
+    return [tuple(days) for batch in batches for days in batch.days_BT.tolist()]
+
+
+def test_random_dates_differ_from_place_to_place_in_training_and_are_even_at_evaluation(handmade):
+    folder = five_folds(handmade, days=tuple(range(0, 400, 10))).opened()
+    config = trial(temporal_length=4, dates="random", folds={"train": [1]})
+    splits = open_splits(config, folder, Role.CONFIRMATION)
+    training, evaluation = batches_of(splits)
+    assert len(set(days_of(training))) == 12, "of one patch, seen twelve times"
+    assert days_of(batches_of(splits)[0]) == days_of(training)
+    assert days_of(batches_of(splits, seed=1)[0]) != days_of(training)
+    fixed = open_splits(trial(temporal_length=4), folder, Role.CONFIRMATION)
+    assert days_of(evaluation) == days_of(batches_of(fixed)[1])
+    chance = np.random.default_rng(0)  # even where somebody gives one
+    assert splits.validation.frames(0, chance) == fixed.validation.frames(0)
+    assert splits.test.frames(0, chance) == fixed.test.frames(0)
+
+
+def test_clear_dates_avoid_the_frames_that_are_bright_in_blue(handmade):
+    folder = five_folds(handmade, days=(0, 10, 20, 30, 40, 50)).opened()
+    for patch in folder.patches:
+        images = np.full((6, 10, 8, 8), 500, np.int16)
+        images[[1, 4], 0] = 6000
+        images[2, 0, :4] = 6000
+        images[3, 1:] = 6000  # bright in every other band
+        np.save(folder.image_path(patch), images)
+    splits = open_splits(trial(temporal_length=2, dates="clear"), folder, Role.SEARCH)
+    assert splits.train.sample(0).days_T.tolist() == [0, 30]
+
+
+def test_a_search_trial_never_looks_for_clouds_in_the_test_fold(handmade):
+    folder = five_folds(handmade).opened()
+    folder.image_path(folder.patches[4]).unlink()
+    splits = open_splits(trial(temporal_length=2, dates="clear"), folder, Role.SEARCH)
+    batches_of(splits)
+    with pytest.raises(DataError, match=r"S2_5\.npy"):
+        open_splits(trial(temporal_length=2, dates="clear"), folder, Role.CONFIRMATION).test.sample(0)
+
+
+def test_clear_dates_of_radar_need_the_optical_images(handmade):
+    folder = radar_folder(handmade).opened()
+    folder.image_path(folder.patches[2]).unlink()
+    assert problems_with(radar_trial("croma_sar"), folder) == []
+    (problem,) = problems_with(radar_trial("croma_sar", dates="clear"), folder)
+    assert "S2_3.npy: expected a file; got none" in problem.got
+
+
+@dataclass(frozen=True)
+class Watched(PastisFolder):
+    """Notes which frames are read of it."""
+
+    def stored(self, patch: Any, frames: Any, *rest: Any) -> Any:
+        READ.append((patch.id, tuple(frames)))
+        return super().stored(patch, frames, *rest)
+
+
+READ: list[tuple[int, tuple[int, ...]]] = []
+
+
+@pytest.mark.parametrize("dates", ["even", "last", "calendar", "random"])
+def test_no_other_frames_than_the_chosen_are_read(handmade, dates):
+    five_folds(handmade, days=tuple(range(0, 400, 10)))
+    folder = Watched.open(handmade.written())
+    splits = open_splits(trial(temporal_length=4, dates=dates), folder, Role.SEARCH)
+    READ.clear()
+    batches = [each for part in batches_of(splits) for each in part]
+    assert len(READ) == 6 * 2 + 1
+    for (id, frames), days in zip(READ, days_of(batches), strict=True):
+        assert [folder.patches[id - 1].days[frame] for frame in frames] == list(days)
 
 
 def test_a_patch_of_no_used_fold_does_not_matter(handmade):

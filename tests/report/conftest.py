@@ -9,6 +9,7 @@ import pytest
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.config.scores import Counts
 from shapeft_tune.report import Run
 from shapeft_tune.tracking import TrialFacts
 
@@ -41,10 +42,20 @@ def sweep() -> SweepConfig:
 
 
 @pytest.fixture(scope="session")
+def rotating(sweep: SweepConfig) -> SweepConfig:
+    """Return the same sweep with five folds and three seeds."""
+    fields = {name: getattr(sweep, name) for name in type(sweep).model_fields}
+    return SweepConfig.model_validate(
+        fields | {"folds": "rotate", "budget": {"trials": 3, "confirmation_seeds": 3}}
+    )
+
+
+@pytest.fixture(scope="session")
 def run(sweep: SweepConfig) -> Callable[..., Run]:
     """Return a maker of trials: ``run(lr, seed, dates=1, state="complete", **{"test/miou": 0.4})``.
 
-    Seed 0 makes a search trial, any other a confirmation; metrics' slashes are written as double underscores.
+    Seed 0 makes a search trial, any other a confirmation, with folds moved on by ``rotation``; metrics'
+    slashes are written as double underscores.
     """
 
     def make(
@@ -54,16 +65,19 @@ def run(sweep: SweepConfig) -> Callable[..., Run]:
         dates: int = 6,
         state: str = "complete",
         metric: tuple[str, int] = ("miou", 1),
+        rotation: int = 0,
+        counts_KK: Counts | None = None,
         **metrics: float,
     ) -> Run:
         cell = next(
             cell for cell in sweep.cells if (cell.strategy, cell.temporal_length) == (strategy, dates)
         )
         sampled = {"training.optimiser.lr": lr}
-        trial = cell.trial(sampled, seed)
+        trial = cell.trial(sampled, seed, rotation)
         role = Role.CONFIRMATION if seed else Role.SEARCH
         config: dict[str, Any] = trial.canonical()
         facts = TrialFacts(sweep.name, strategy, 0.1, dates, role, seed, trial.fingerprint(), config, sampled)
-        return Run(facts, state, {name.replace("__", "/"): value for name, value in metrics.items()}, metric)
+        values = {name.replace("__", "/"): value for name, value in metrics.items()}
+        return Run(facts, state, values, metric, counts_KK)
 
     return make

@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.segmentation import MeanIoU
 
 from shapeft_tune.config import SweepConfig
+from shapeft_tune.config.scores import Counts, Scores
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report import CellSummary, Run, compare
 from shapeft_tune.report.comparison import interval
@@ -133,3 +137,101 @@ def test_trials_of_a_strategy_that_left_the_sweep_are_left_out(sweep: SweepConfi
 def test_two_conventions_are_never_compared(sweep: SweepConfig, run: Make) -> None:
     with pytest.raises(TrackingError, match="miou version 1 and miou version 2"):
         compare(sweep, [run(1e-3), run(2e-3, metric=("miou", 2))])
+
+
+CLASSES = 19
+
+
+def confusion(seed: int, rotation: int) -> Counts:
+    """Return a matrix in which each fold has classes of its own that are rare in it, or do not occur."""
+    draw = np.random.default_rng(10 * seed + rotation)
+    counts_KK = draw.integers(0, 9, (CLASSES, CLASSES))
+    np.fill_diagonal(counts_KK, draw.integers(0, 200 * (rotation + 1), CLASSES))
+    absent = draw.choice(CLASSES, rotation, replace=False)
+    counts_KK[absent], counts_KK[:, absent] = 0, 0
+    return counts_KK
+
+
+def five_folds(run: Make, seed: int, without: tuple[int, ...] = (), **options: float) -> list[Run]:
+    return [
+        run(
+            1e-3,
+            seed,
+            rotation=rotation,
+            counts_KK=confusion(seed, rotation),
+            test__miou=Scores.of(confusion(seed, rotation)).miou,
+            **options,
+        )
+        for rotation in range(5)
+        if rotation not in without
+    ]
+
+
+def by_torchmetrics(counts_KK: Counts) -> tuple[float, float, float]:
+    """Return mIoU, mean over 20 and accuracy of the pixels that a matrix counts."""
+    target, prediction = np.indices(counts_KK.shape).reshape(2, -1).repeat(counts_KK.ravel(), axis=1)
+    pixels = torch.tensor(prediction), torch.tensor(target)
+    iou = MeanIoU(num_classes=CLASSES, per_class=True, input_format="index")(*(each[None] for each in pixels))
+    accuracy = MulticlassAccuracy(CLASSES, average="micro")(*pixels)
+    return iou.mean().item(), iou.sum().item() / 20, accuracy.item()
+
+
+def test_with_rotated_folds_a_seed_is_scored_by_the_sum_of_its_confusion_matrices(
+    rotating: SweepConfig, run: Make
+) -> None:
+    seeds = [five_folds(run, seed) for seed in (1, 2, 3)]
+    cell = summary(rotating, run(1e-3, best__val_miou=0.5), *(each for seed in seeds for each in seed))
+    summed = [sum(confusion(seed, rotation) for rotation in range(5)) for seed in (1, 2, 3)]
+    miou, miou_seed20, accuracy = zip(*map(by_torchmetrics, summed), strict=True)
+    assert cell.test_miou_mean == pytest.approx(np.mean(miou), abs=1e-6)
+    assert cell.test_miou_seed20_mean == pytest.approx(np.mean(miou_seed20), abs=1e-6)
+    assert cell.test_overall_accuracy_mean == pytest.approx(np.mean(accuracy), abs=1e-6)
+    low, high = stats.t.interval(0.95, 2, np.mean(miou), stats.sem(miou))  # over seeds, not over folds
+    assert (cell.test_miou_low, cell.test_miou_high) == pytest.approx((low, high), abs=1e-5)
+    assert (cell.confirmation_trials, cell.missing_confirmations, cell.incomplete_seeds) == (3, 0, 0)
+    mean_of_five = np.mean([each.score("test/miou") for seed in seeds for each in seed])
+    assert abs(mean_of_five - np.mean(miou)) > 0.01
+
+
+@pytest.mark.parametrize("missing", [(4,), (0, 1, 2)])
+def test_a_seed_that_lacks_a_fold_is_missing_and_not_scored(
+    rotating: SweepConfig, run: Make, missing: tuple[int, ...]
+) -> None:
+    whole = [run(1e-3, best__val_miou=0.5), *five_folds(run, 1), *five_folds(run, 2)]
+    cell = summary(rotating, *whole, *five_folds(run, 3, without=missing))
+    assert (cell.confirmation_trials, cell.missing_confirmations, cell.incomplete_seeds) == (2, 1, 1)
+    assert cell.test_miou_mean == summary(rotating, *whole).test_miou_mean
+    assert summary(rotating, *whole).incomplete_seeds == 0
+
+
+def test_a_failed_fold_leaves_its_seed_out(rotating: SweepConfig, run: Make) -> None:
+    failed = run(1e-3, 1, rotation=2, state="failed")
+    runs = [run(1e-3, best__val_miou=0.5), *five_folds(run, 1, without=(2,)), failed]
+    cell = summary(rotating, *runs)
+    assert (cell.confirmation_trials, cell.test_miou_mean, cell.incomplete_seeds) == (0, None, 1)
+
+
+def test_a_fold_whose_matrix_is_lost_leaves_its_seed_out(rotating: SweepConfig, run: Make) -> None:
+    lost = run(1e-3, 1, rotation=2, test__miou=0.9)
+    cell = summary(rotating, run(1e-3, best__val_miou=0.5), *five_folds(run, 1, without=(2,)), lost)
+    assert (cell.confirmation_trials, cell.test_miou_mean, cell.incomplete_seeds) == (0, None, 1)
+
+
+def test_rotated_confirmations_of_an_earlier_best_configuration_do_not_fill_a_seed(
+    rotating: SweepConfig, run: Make
+) -> None:
+    earlier = run(2e-3, 1, rotation=4, counts_KK=confusion(1, 4), test__miou=0.4)
+    searched = [run(2e-3, best__val_miou=0.4), run(1e-3, best__val_miou=0.5)]
+    assert summary(rotating, *searched, earlier, *five_folds(run, 1, without=(4,))).confirmation_trials == 0
+
+
+def test_with_fixed_folds_again_only_confirmations_on_these_count(sweep: SweepConfig, run: Make) -> None:
+    cell = summary(sweep, run(1e-3, best__val_miou=0.5), *five_folds(run, 1))
+    assert (cell.confirmation_trials, cell.incomplete_seeds) == (1, 0)
+    assert cell.test_miou_mean == Scores.of(confusion(1, 0)).miou
+
+
+def test_a_search_trial_on_other_folds_is_none_of_the_sweep(rotating: SweepConfig, run: Make) -> None:
+    runs = [run(1e-3, best__val_miou=0.5), run(2e-3, best__val_miou=0.9, rotation=1)]
+    cell = summary(rotating, *runs)
+    assert (cell.search_trials, cell.val_miou_best) == (1, 0.5)

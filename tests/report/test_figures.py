@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from matplotlib.axis import Axis
@@ -95,6 +96,13 @@ def test_the_title_says_which_folds_the_scores_are_of(draw: Draw) -> None:
     assert "hollow: validation" in title(draw(untested(some=True)))
 
 
+@DRAWINGS
+def test_the_title_says_that_five_folds_are_summed(draw: Draw) -> None:
+    assert "five test folds (confusions summed), mean" in title(draw(replace(comparison(), rotated=True)))
+    assert "summed" not in title(draw(comparison()))
+    assert "summed" not in title(draw(replace(untested(some=False), rotated=True)))
+
+
 def test_a_validation_score_is_marked_in_the_map() -> None:
     assert sum(word.endswith("*") for word in words(heat_map(untested(some=True)))) == 6
 
@@ -115,14 +123,16 @@ def test_labels_are_on_a_logarithmic_axis_and_dates_are_not() -> None:
 
 
 @DRAWINGS
+@pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize(
     ("strategies", "labels", "dates"),
     [(1, (1.0,), (6,)), (2, (0.1, 1.0), (1, 6)), (4, (0.01, 0.1, 0.5, 1.0), (1, 6, 15, 25, 35))],
 )
 def test_no_text_is_cut_off_or_runs_into_another(
-    draw: Draw, strategies: int, labels: tuple[float, ...], dates: tuple[int, ...]
+    draw: Draw, strategies: int, labels: tuple[float, ...], dates: tuple[int, ...], rotated: bool
 ) -> None:
-    figure = draw(comparison(strategies, labels, dates, "a_strategy_with_a_long_name_"))
+    drawn = comparison(strategies, labels, dates, "a_strategy_with_a_long_name_")
+    figure = draw(replace(drawn, rotated=rotated))
     figure.canvas.draw()
     texts = [*figure.texts, *(text for axes in figure.axes for text in (axes.title, *axes.texts))]
     texts += [text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in drawn_ticks(axis)]

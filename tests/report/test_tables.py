@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -114,6 +115,38 @@ def test_without_test_scores_the_findings_go_by_validation(sweep: SweepConfig, r
         "10 % labels, 6 dates: croma has the best validation mIoU, 0.750, "
         "0.250 ahead of utae (too few seeds to tell this from chance)."
     )
+
+
+@pytest.fixture
+def rotated(rotating: SweepConfig, run: Make) -> Comparison:
+    """Return 6 dates with one whole seed of five folds and one of two, 1 date not begun with."""
+    found = [run(1e-3, best__val_miou=0.5)]
+    for seed, folds in ((1, 5), (2, 2)):
+        counts = [np.full((19, 19), seed + rotation) for rotation in range(folds)]
+        found += [
+            run(1e-3, seed, rotation=rotation, counts_KK=each, test__miou=0.4)
+            for rotation, each in enumerate(counts)
+        ]
+    return compare(rotating, found)
+
+
+def test_a_report_on_rotated_folds_says_so_everywhere(rotated: Comparison, comparison: Comparison) -> None:
+    for each, said in ((rotated, True), (comparison, False)):
+        console = Console(width=80, file=io.StringIO())
+        console.print(as_terminal(each))
+        assert isinstance(console.file, io.StringIO)
+        assert ("five folds, confusions summed" in console.file.getvalue()) is said
+        assert ("Five folds, confusions summed" in as_markdown(each)) is said
+        assert (json.loads(as_json(each)).get("folds") == "rotate") is said
+        assert ("best five-fold test mIoU" in findings(each)[1]) is said
+
+
+def test_seeds_that_lack_folds_are_said(rotated: Comparison) -> None:
+    assert findings(rotated)[-1] == (
+        "The sweep is unfinished: 11 search trials and 11 seeds of five folds are missing (1 of them have "
+        "some folds and are not scored yet), in 4 of 4 cells."
+    )
+    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 1/3 | 0.500 | 0.027 | – |" in as_markdown(rotated)
 
 
 def test_a_finished_sweep_misses_nothing(sweep: SweepConfig, run: Make) -> None:

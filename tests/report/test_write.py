@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from shapeft_tune.config import SweepConfig
+from shapeft_tune.config.scores import CONFUSION_FILE, Scores
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.report import Run, compare, read_runs, write_report
+from shapeft_tune.report import CellSummary, Run, compare, read_runs, write_report
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 
 Make = Callable[..., Run]
@@ -80,6 +82,72 @@ def test_a_config_that_was_too_long_for_a_tag_is_read_from_its_file(store: str, 
     record.close()
     (read,) = read_runs(store, "other")
     assert read.facts.config == config
+
+
+@pytest.fixture
+def five_folds(store: str, run: Make, tmp_path: Path) -> list[Run]:
+    """Return a seed's five confirmations as recorded: 0 and 1 before matrices were tags, 1 without a file."""
+    draw = np.random.default_rng(0)
+    told = [
+        run(2e-3, 1, rotation=rotation, counts_KK=draw.integers(1, 99, (19, 19)), test__miou=0.4)
+        for rotation in range(5)
+    ]
+    record = Recorder.open(store, "demo", None)
+    for rotation, trial in enumerate(told):
+        (tmp_path / str(rotation)).mkdir()
+        file = tmp_path / str(rotation) / CONFUSION_FILE
+        assert trial.test_counts_KK is not None
+        half_KK = trial.test_counts_KK // 2
+        np.savez(file, test_counts=np.stack([half_KK, trial.test_counts_KK - half_KK]))
+        files = {} if rotation == 1 else {CONFUSION_FILE: file}
+        tagged = trial.test_counts_KK if rotation > 1 else None
+        record.trial_ended(
+            trial.facts, TrialEnd(Ending.COMPLETE, trial.metrics, artifacts=files, test_counts_KK=tagged)
+        )
+    record.close()
+    assert record.problems == ()
+    return told
+
+
+def test_confusion_matrices_are_read_from_the_tag_or_else_from_the_file(
+    store: str, five_folds: list[Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    read = {run.facts.fingerprint: run for run in read_runs(store, "demo", with_counts=True)}
+    for rotation, trial in enumerate(five_folds):
+        counts_KK = read[trial.facts.fingerprint].test_counts_KK
+        if rotation == 1:
+            assert counts_KK is None
+        else:
+            assert np.array_equal(counts_KK, trial.test_counts_KK)
+    assert f"no {CONFUSION_FILE} in the record" in caplog.text
+
+
+def test_no_file_is_fetched_for_fixed_folds(
+    store: str, five_folds: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MlflowClient, "download_artifacts", None)
+    monkeypatch.setattr(MlflowClient, "list_artifacts", None)
+    assert len(read_runs(store, "demo")) == 5 + 5
+
+
+def test_a_report_on_rotated_folds_needs_all_five_matrices(
+    store: str, rotating: SweepConfig, run: Make, five_folds: list[Run], tmp_path: Path
+) -> None:
+    record = Recorder.open(store, "demo", None)
+    best = run(2e-3, best__val_miou=0.9)
+    record.trial_ended(best.facts, TrialEnd(Ending.COMPLETE, best.metrics))
+    record.close()
+
+    def cell() -> CellSummary:
+        return write_report(rotating, store, tmp_path / "report").comparison.cell("utae", 0.1, 6)
+
+    assert (cell().confirmation_trials, cell().incomplete_seeds) == (0, 1)
+    lost = five_folds[1]
+    client = MlflowClient(store)
+    (there,) = client.search_runs(["1"], f"tags.fingerprint = '{lost.facts.fingerprint}'")
+    client.log_artifact(there.info.run_id, str(tmp_path / "1" / CONFUSION_FILE))
+    summed_KK = np.sum([each.test_counts_KK for each in five_folds], axis=0)
+    assert cell().test_miou_mean == Scores.of(summed_KK).miou
 
 
 def test_a_sweep_that_was_never_recorded_is_refused(store: str) -> None:

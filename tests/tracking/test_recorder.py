@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -17,7 +19,8 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking import Ending, Recorder, SweepEnding, TrialEnd, TrialFacts, recorder
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
-from shapeft_tune.tracking.wire import tags_of
+from shapeft_tune.tracking.wire import counts_of, tags_of
+from tests.tracking.conftest import SWEEP
 
 Trial = Callable[..., TrialFacts]
 DONE = TrialEnd(Ending.COMPLETE, {"best/val_miou": 0.4, "best/step": 20, "cost/seconds": 1.5})
@@ -124,12 +127,43 @@ def test_a_pruned_and_a_failed_trial_say_so(store: str, trial: Trial) -> None:
     assert parent.info.status == "KILLED"
 
 
-def test_a_confirmation_names_its_seed(store: str, trial: Trial) -> None:
+def test_a_confirmation_names_its_seed_and_its_test_fold(store: str, trial: Trial) -> None:
     facts = trial(role=Role.CONFIRMATION, seed=2)
     record = opened(store)
     record.trial_started(facts)
     record.close()
-    assert only_run(store).info.run_name == f"utae labels=0.1 dates=6 seed=2 #{facts.fingerprint[:6]}"
+    assert only_run(store).info.run_name == f"utae labels=0.1 dates=6 seed=2 test=5 #{facts.fingerprint[:6]}"
+
+
+def test_rotated_confirmations_can_be_filtered_by_their_test_fold(store: str, trial: Trial) -> None:
+    record = opened(store)
+    moved = {"data": SWEEP.cells[0].trial(rotation=2).canonical()["data"]}
+    record.trial_ended(trial(role=Role.CONFIRMATION, seed=1), DONE)
+    record.trial_ended(replace(trial(role=Role.CONFIRMATION, seed=1, config=moved), fingerprint="f2"), DONE)
+    record.close()
+    client = MlflowClient(store)
+    (found,) = client.search_runs(["1"], "tags.test_folds = '2'")
+    assert found.data.tags["fingerprint"] == "f2"
+
+
+def test_the_confusion_matrix_of_a_confirmation_comes_back_as_it_was_told(store: str, trial: Trial) -> None:
+    counts = np.random.default_rng(0).integers(0, 10**6, (19, 19))
+    facts = trial(role=Role.CONFIRMATION, seed=1)
+    record = opened(store)
+    record.trial_ended(facts, TrialEnd(Ending.COMPLETE, test_counts_KK=counts))
+    record.close()
+    assert np.array_equal(counts_of(only_run(store).data.tags), counts)
+
+
+def test_a_confusion_matrix_that_is_too_long_for_a_tag_hides_no_ending(store: str, trial: Trial) -> None:
+    facts = trial(role=Role.CONFIRMATION, seed=1)
+    record = opened(store)
+    end = TrialEnd(Ending.COMPLETE, test_counts_KK=np.full((60, 60), 10**6))
+    record.trial_ended(facts, end)
+    record.close()
+    assert record.problems == ()
+    assert counts_of(only_run(store).data.tags) is None
+    assert only_run(store).data.tags["state"] == "complete"
 
 
 def test_telling_an_ending_again_changes_nothing(store: str, trial: Trial) -> None:

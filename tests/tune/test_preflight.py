@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
-from shapeft_tune.errors import LedgerError, UserError
+from shapeft_tune.data import PastisFolder, Patch
+from shapeft_tune.data.sources import S2, Source
+from shapeft_tune.errors import DataError, LedgerError, UserError
 from shapeft_tune.models import load_encoder
 from shapeft_tune.tune.ledger import Ledger
 from shapeft_tune.tune.preflight import check_sweep, check_trial
@@ -19,6 +22,8 @@ from tests.tune.small import SMALL, UTAE, small
 from tests.tune.test_ledger import worked_off
 
 ONE_SETTING = {"label_fractions": [1.0], "temporal_lengths": [1]}
+
+SMALL_CROMA = {"name": "croma_optical", "size": "small", "tuning": "scratch"}
 
 
 def croma(weights: str) -> dict[str, Any]:
@@ -121,3 +126,27 @@ def test_the_contents_of_a_trial_from_scratch_are_those_of_its_data(places: Plac
     declared = small(strategies=SMALL["strategies"], settings=ONE_SETTING)
     trial = declared.cells[0].trial({"training.optimiser.lr": 0.01})
     assert check_trial(trial, places) == check_sweep(declared, places).data
+
+
+def test_each_series_is_looked_at_once_however_many_settings_ask_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: Counter[tuple[int, str]] = Counter()
+    shape = PastisFolder.shape
+
+    def counting(folder: PastisFolder, patch: Patch, source: Source = S2) -> tuple[int, int, int, int]:
+        looked_at[patch.id, source.name] += 1
+        return shape(folder, patch, source)
+
+    monkeypatch.setattr(PastisFolder, "shape", counting)
+    utae, croma = {"config": {"model": UTAE}}, {"config": {"model": SMALL_CROMA}}
+    many = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1, 2, 3, 4, 5]}
+    check_sweep(small(strategies={"utae": utae, "croma": croma}, settings=many), Places(tmp_path))
+    assert len(looked_at) == looked_at.total() == 10
+
+
+def test_every_setting_is_still_judged_by_its_own_model(places: Places) -> None:
+    windows = SMALL_CROMA | {"input": {"name": "windows", "side": 24}}
+    strategies = {"fits": {"config": {"model": SMALL_CROMA}}, "too_large": {"config": {"model": windows}}}
+    with pytest.raises(DataError, match=r"model\.input\.side: expected at most the patches' 16 pixels"):
+        check_sweep(small(strategies=strategies, settings=ONE_SETTING), places)
