@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "shapeft_tune"
 LAYERS = (
     "errors",
+    "scores",
     "config",
     "data",
     "models",
@@ -25,6 +26,7 @@ LAYERS = (
     "__main__",
 )
 FORBIDDEN = {
+    "scores": {"torch", "ray", "mlflow", "optuna"},
     "config": {"torch", "ray", "mlflow", "optuna"},
     "data": {"ray", "mlflow", "optuna"},
     "models": {"ray", "mlflow", "optuna"},

@@ -92,9 +92,14 @@ def evaluate(
     if fold not in ("validation", "test"):
         raise UserError(f"--fold {fold}: expected validation or test")
     places = places_at(home, data, weights, cache, cache_gb)
-    scores = evaluate_trial(find_trial(run, places.home), places, fold).scores
+    evaluation = evaluate_trial(find_trial(run, places.home), places, fold)
+    scores = evaluation.scores
+    by_class = {"iou": scores.iou, "precision": scores.precision, "recall": scores.recall}
     if as_json:
-        print_json({"fold": fold, **scores.summary(), "iou": scores.iou})
+        print_json({"fold": fold, **scores.summary(), "class_names": evaluation.class_names, **by_class})
         return
     for name, value in scores.summary().items():
         print(f"{name:18} {value:.4f}" if isinstance(value, float) else f"{name:18} {value}")
+    print(f"\n{'class':28}", *(f"{name:>9}" for name in by_class))
+    for name, values in zip(evaluation.class_names, zip(*by_class.values(), strict=True), strict=True):
+        print(f"{name:28}", *("        -" if value is None else f"{value:9.4f}" for value in values))

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import Counts, Scores
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.runs import Run
+from shapeft_tune.scores import Counts, Scores
 from shapeft_tune.tracking.facts import Ending
 
 CONFIDENCE = 0.95

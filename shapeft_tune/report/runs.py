@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.errors import TrackingError
+from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.tracking.connection import all_runs, connect, find_experiment, talking_to
 from shapeft_tune.tracking.facts import Ending, TrialFacts
 from shapeft_tune.tracking.wire import (

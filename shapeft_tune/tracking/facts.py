@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import Counts
+from shapeft_tune.scores import Counts
 
 
 class Ending(StrEnum):

@@ -12,7 +12,7 @@ import numpy as np
 
 from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import Counts
+from shapeft_tune.scores import Counts
 from shapeft_tune.tracking.facts import TrialFacts
 
 STATE = "state"

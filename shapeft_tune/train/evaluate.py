@@ -16,6 +16,7 @@ from shapeft_tune.train.setup import Setup
 class Evaluation:
     """The confusion matrix of every patch, from which every score can be computed again."""
 
+    class_names: tuple[str, ...]
     patch_ids: tuple[int, ...]
     counts_NKK: Counts
     loss: float
@@ -51,7 +52,8 @@ def evaluate_split(setup: Setup, split: Split, samples: Samples | None = None) -
             pixels.append((target_BHW < logits_BKHW.shape[1]).sum())
     setup.model.train(was_training)
     counts_NKK = torch.cat(counts).cpu().numpy().astype(np.int64)
-    return Evaluation(tuple(ids), counts_NKK, _mean(torch.stack(losses), torch.stack(pixels)))
+    loss = _mean(torch.stack(losses), torch.stack(pixels))
+    return Evaluation(split.folder.class_names, tuple(ids), counts_NKK, loss)
 
 
 def _mean(losses: torch.Tensor, pixels: torch.Tensor) -> float:

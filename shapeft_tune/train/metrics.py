@@ -1,4 +1,4 @@
-"""Counting pixels by target and prediction; what the counts amount to is in ``config/scores.py``.
+"""Counting pixels by target and prediction; what the counts amount to is in ``scores.py``.
 
 Letters in names: N patches, K classes, H, W pixels.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from shapeft_tune.config.scores import Counts, Scores
+from shapeft_tune.scores import Counts, Scores
 
 __all__ = ["Counts", "Scores", "patch_confusions"]
 

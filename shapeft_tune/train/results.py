@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from shapeft_tune.config.protocol import METRIC, Role
-from shapeft_tune.config.scores import CONFUSION_FILE, Scores
 from shapeft_tune.errors import TrialError
+from shapeft_tune.scores import CONFUSION_FILE, Scores
 from shapeft_tune.train.checkpoint import write_atomically
 from shapeft_tune.train.evaluate import Evaluation
 
@@ -105,7 +105,10 @@ class TrialResult:
 
 def _restored(name: str, value: Any) -> Any:
     if name in ("validation", "test") and value is not None:
-        return Scores(**value | {"iou": tuple(value["iou"])})
+        stored: dict[str, Any] = {
+            key: tuple(each) if isinstance(each, list) else each for key, each in value.items()
+        }
+        return Scores(**stored)
     if name == "role":
         return Role(value)
     return tuple(value) if isinstance(value, list) else value

@@ -119,7 +119,8 @@ def _require_same_weights(folder: Path, weights: Mapping[str, str]) -> None:
 
 def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialResult:
     best = load_tensors(folder / BEST)
-    validation = Evaluation(tuple(best["patch_ids"]), np.asarray(best["counts_NKK"]), best["loss"])
+    names = setup.splits.train.folder.class_names
+    validation = Evaluation(names, tuple(best["patch_ids"]), np.asarray(best["counts_NKK"]), best["loss"])
     test = None
     if role is Role.CONFIRMATION:
         restore(setup.model, best["model"])
@@ -134,7 +135,7 @@ def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialR
         validation=validation.scores,
         test=test.scores if test else None,
         labelled_patches=tuple(patch.id for patch in setup.splits.train.patches),
-        class_names=setup.splits.train.folder.class_names,
+        class_names=names,
         trainable_parameters=setup.model.trainable_parameters,
         seconds=seconds,
         device=str(setup.compute.device),

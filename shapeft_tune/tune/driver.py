@@ -10,8 +10,8 @@ from typing import Any
 from zipfile import BadZipFile
 
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.errors import TrialError
+from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd, TrialFacts
 from shapeft_tune.tune.cell_ledger import LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger

@@ -9,8 +9,8 @@ import pytest
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import Counts
 from shapeft_tune.report import Run
+from shapeft_tune.scores import Counts
 from shapeft_tune.tracking import TrialFacts
 
 

@@ -10,10 +10,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.segmentation import MeanIoU
 
 from shapeft_tune.config import SweepConfig
-from shapeft_tune.config.scores import Counts, Scores
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report import CellSummary, Run, compare
 from shapeft_tune.report.comparison import interval
+from shapeft_tune.scores import Counts, Scores
 
 Make = Callable[..., Run]
 

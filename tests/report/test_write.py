@@ -12,9 +12,9 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from shapeft_tune.config import SweepConfig
-from shapeft_tune.config.scores import CONFUSION_FILE, Scores
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report import CellSummary, Run, compare, read_runs, write_report
+from shapeft_tune.scores import CONFUSION_FILE, Scores
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 
 Make = Callable[..., Run]

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 from torchmetrics.segmentation import MeanIoU
 
 from shapeft_tune.train.metrics import Scores, patch_confusions
@@ -43,6 +48,28 @@ def test_a_perfect_map_scores_one_and_at_most_95_by_the_convention_of_the_study(
     scores = Scores.of(np.eye(CLASSES, dtype=np.int64) * 7)
     assert (scores.miou, scores.overall_accuracy, scores.macro_f1) == (1.0, 1.0, 1.0)
     assert scores.miou_seed20 == pytest.approx(0.95)
+
+
+def test_precision_is_of_what_was_called_a_class_and_recall_of_what_is_one() -> None:
+    logits, target = random_patches(5)
+    logits[:, 3] += 1.0  # called too often: found more, and less sure
+    scores = Scores.of(patch_confusions(logits, target).sum(0).numpy())
+    counted = target != VOID
+    prediction, truth = logits.argmax(1)[counted], target[counted]
+    precision = MulticlassPrecision(CLASSES, average="none")(prediction, truth)
+    recall = MulticlassRecall(CLASSES, average="none")(prediction, truth)
+    assert scores.precision == pytest.approx(precision.tolist(), abs=1e-6)
+    assert scores.recall == pytest.approx(recall.tolist(), abs=1e-6)
+    assert scores.recall[3] > scores.precision[3] + 0.1
+    mean_recall = MulticlassAccuracy(CLASSES, average="macro")(prediction, truth).item()
+    assert scores.overall_accuracy != pytest.approx(mean_recall, abs=1e-3)
+
+
+def test_precision_of_a_class_that_was_never_called_and_recall_of_one_that_is_not_there_are_none() -> None:
+    counts = np.zeros((CLASSES, CLASSES), dtype=np.int64)
+    counts[0, 1] = 3
+    scores = Scores.of(counts)
+    assert (scores.precision[:3], scores.recall[:3]) == ((None, 0.0, None), (0.0, None, None))
 
 
 def test_a_class_that_is_predicted_but_not_there_counts_and_one_that_is_neither_does_not() -> None:

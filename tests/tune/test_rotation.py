@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.scores import CONFUSION_FILE, Scores
+from shapeft_tune.scores import CONFUSION_FILE, Scores
 from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger
 from shapeft_tune.tune.trainable import trial_folder

@@ -25,7 +25,7 @@ class Scores:
     miou: float
     """Primary: mean over the classes that occur in target or prediction."""
     miou_seed20: float
-    """The study's convention: mean over 20, void and absent classes counted as 0, so at most 0.95."""
+    """The study's convention: mean over K + 1 (20), void and absent classes counted as 0; at most 0.95."""
     macro_f1: float
     """Mean over the classes that occur in target or prediction."""
     overall_accuracy: float
@@ -33,6 +33,10 @@ class Scores:
     """Over how many classes the means run."""
     iou: tuple[float | None, ...]
     """One for each class; None where it occurs neither in target nor in prediction."""
+    precision: tuple[float | None, ...] = ()
+    """Of the pixels that were called a class, the share that is it; None where none was called it."""
+    recall: tuple[float | None, ...] = ()
+    """Of the pixels of a class, the share that was found; None where it has none."""
 
     @classmethod
     def of(cls, counts_KK: Counts) -> Scores:
@@ -52,6 +56,8 @@ class Scores:
             overall_accuracy=float(hit.sum() / max(counts_KK.sum(), 1)),
             classes_scored=scored,
             iou=tuple(next(by_class) if there else None for there in occurs),
+            precision=_shares(hit, predicted),
+            recall=_shares(hit, target),
         )
 
     def summary(self) -> Mapping[str, float]:
@@ -63,6 +69,11 @@ class Scores:
             "overall_accuracy": self.overall_accuracy,
             "classes_scored": self.classes_scored,
         }
+
+
+def _shares(hit_K: npt.NDArray[np.float64], of_K: Counts) -> tuple[float | None, ...]:
+    pairs = zip(hit_K.tolist(), of_K.tolist(), strict=True)
+    return tuple(hit / total if total else None for hit, total in pairs)
 
 
 def pooled_test_counts(file: Path) -> Counts | None:
