@@ -184,9 +184,8 @@ def private_bytes() -> int:
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def work(job: Job, seed: int, start: Barrier) -> tuple[int, float, int]:
-    """Read for a while; return patches, seconds and the private memory that was added meanwhile."""
-    before = private_bytes()
+def work(job: Job, seed: int, start: Barrier, before: int) -> tuple[int, float, int]:
+    """Read for a while; return patches, seconds and the private memory beyond what there was ``before``."""
     read = READINGS[job.reading](job.folder, job.length, seed)
     next(read)  # what happens once is not counted
     start.wait()
@@ -237,8 +236,11 @@ def crowd_of(count: int) -> Iterator[Crowd]:
 
 
 def _serve(end: Any, seed: int, start: Barrier) -> None:
-    while (job := end.recv()) is not None:
-        end.send(work(job, seed, start))
+    while True:
+        before = private_bytes()  # before the job: with it comes the folder's list of patches and dates
+        if (job := end.recv()) is None:
+            return
+        end.send(work(job, seed, start, before))
 
 
 def measure_crowds(folder: PastisFolder, size: Size) -> Iterator[str]:

@@ -19,6 +19,7 @@ import yaml
 
 from shapeft_tune.cli import main
 from shapeft_tune.config import load_sweep
+from shapeft_tune.config.merge import with_values
 from tests.data.pastis_hub import Hub, files_of, serving
 from tests.data.rasters.own_rasters import OwnRasters, labels
 from tests.train.tiny import TINY
@@ -409,6 +410,8 @@ def test_rasters_are_imported_and_then_found_sound(shapeft: Command, tmp_path: P
     assert "5 patches in" in outcome.out
     checked = shapeft("data", "check", tmp_path / "out", "--json")
     assert (checked.code, json.loads(checked.out)["faults"]) == (0, [])
+    (tmp_path / "out" / "dataset.json").unlink()
+    mistake(shapeft("data", "check", tmp_path / "out"), "dataset.json", "taken for PASTIS's")
 
 
 def test_rasters_that_do_not_fit_are_all_named_and_not_imported(shapeft: Command, tmp_path: Path) -> None:
@@ -464,3 +467,37 @@ def test_a_cache_that_cannot_be_written_is_told_before_anything_starts(
     (tmp_path / "occupied").write_text("")
     options = ("--home", tmp_path / "home", "--cache", tmp_path / "occupied")
     mistake(shapeft(command, written(tmp_path / "file.yaml", content), *options), "occupied", "--cache")
+
+
+def test_a_cache_inside_the_data_set_is_refused(shapeft: Command, file: Path, own_sample: Path) -> None:
+    outcome = shapeft("sweep", file, "--data", own_sample, "--cache", own_sample / "cache")
+    mistake(outcome, "--cache", "expected a folder outside of the data set")
+    assert not (own_sample / "cache").exists()
+
+
+def test_a_folder_that_cannot_be_reached_is_named_without_a_traceback(
+    shapeft: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    mistake(shapeft("data", "sample", tmp_path / "loop" / "data"), "loop")
+    mistake(shapeft("data", "import", tmp_path, "--to", tmp_path / ("x" * 300)))
+
+
+def test_rasters_are_not_taken_for_a_broken_archive(shapeft: Command, tmp_path: Path) -> None:
+    (tmp_path / "rasters.yaml").write_text("images: x")
+    mistake(shapeft("data", "check", tmp_path), "a folder of rasters", "data import")
+    mistake(shapeft("data", "check", tmp_path / "rasters.yaml"), "got a file")
+
+
+def test_a_trial_is_not_evaluated_on_patches_of_several_sizes(
+    shapeft: Command, own_sample: Path, tmp_path: Path
+) -> None:
+    config = with_values(TINY, {"data.dataset": "pastis", "training.steps": 4, "validation.every": 4})
+    file, home = written(tmp_path / "trial.yaml", config), tmp_path / "home"
+    assert shapeft("train", file, "--data", own_sample, "--home", home).code == 0
+    (trial,) = (home / "single").iterdir()
+    labelled = json.loads((trial / "labels.json").read_text())["labelled_patches"]
+    assert labelled == json.loads((trial / "result.json").read_text())["labelled_patches"]
+    path = next((own_sample / "DATA_S2").glob("*.npy"))
+    np.save(path, np.load(path)[..., :8, :8])
+    mistake(shapeft("evaluate", trial, "--data", own_sample, "--home", home), "patches of one size")

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "shapeft_tune"
 LAYERS = (
     "errors",
+    "atomic",
     "scores",
     "config",
     "data",

@@ -38,6 +38,8 @@ def main() -> None:
         _fail(error, 2)
     except ShapeftError as error:
         _fail(error, 1)
+    except OSError as error:  # a folder that may not be entered, a name that is too long, a full disk
+        _fail(f"{error.filename or 'this machine'}: {error.strerror or error}", 2)
 
 
 @app.callback(invoke_without_command=True)

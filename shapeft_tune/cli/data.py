@@ -22,7 +22,7 @@ def data_sample(
     to: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; must not exist or be empty.")],
     patches: Annotated[int, typer.Option(min=5, help="Patches, dealt to five folds.")] = 60,
     patch_size: Annotated[int, typer.Option(help="Pixels along one side; a multiple of 8.")] = 32,
-    dates: Annotated[int, typer.Option(min=1, help="Acquisitions in the season.")] = 40,
+    dates: Annotated[int, typer.Option(min=1, help="Acquisitions in the season, or a few more.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other fields and clouds.")] = 0,
 ) -> None:
     """Generate a small data set in the PASTIS layout that behaves like the real one."""
@@ -102,12 +102,13 @@ def data_download(
     modality: Annotated[
         list[str] | None,
         typer.Option(
-            help="s2, s1a, s1d, spot, annotations or instances; may be given several times."
-            " [default: s2 and annotations]"
+            help="s2, s1a, s1d, spot, annotations or instances; may be given several times.",
+            show_default="s2 and annotations",
         ),
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit. [default: what DIR was begun with, or main]")
+        str | None,
+        typer.Option(help="Branch, tag or commit.", show_default="what DIR was begun with, or main"),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read again what was downloaded before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched, and stop.")] = False,
@@ -116,7 +117,7 @@ def data_download(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from shapeft_tune.cli.data_tables import print_plan
-    from shapeft_tune.data.download import DEFAULT_MODALITIES, RemoteFile, download, gigabytes, plan_download
+    from shapeft_tune.data.download import DEFAULT_MODALITIES, download, gigabytes, plan_download
 
     if what != "pastis-hd":
         raise UserError(f"expected pastis-hd; got {what} - no other data set can be downloaded")
@@ -130,13 +131,11 @@ def data_download(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"0 of {len(waiting)} files", total=sum(file.size for file in waiting))
-        done: list[RemoteFile] = []
 
-        def advance(file: RemoteFile) -> None:
-            done.append(file)
-            bar.update(task, advance=file.size, description=f"{len(done)} of {len(waiting)} files")
+        def show(files: int, size: int) -> None:
+            bar.update(task, completed=size, description=f"{files} of {len(waiting)} files")
 
-        download(plan, advance)
+        download(plan, show)
     size = gigabytes(sum(file.size for file in plan.missing))
     there = len(plan.files) - len(plan.missing)
     print(f"{len(plan.missing)} files fetched ({size}), {there} were there")
@@ -148,7 +147,10 @@ def data_import(
     rasters: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with rasters.yaml, or that file.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make; must not exist or be empty.")],
 ) -> None:
-    """Turn GeoTIFF series and label rasters of one's own into the PASTIS layout."""
+    """Turn GeoTIFF series and label rasters of one's own into the PASTIS layout.
+
+    An import that is interrupted may leave a folder DIR.unfinished-... beside DIR, which can be deleted.
+    """
     from rich.progress import Progress
 
     from shapeft_tune.data.rasters.folder import RasterFolder

@@ -112,7 +112,8 @@ def print_plan(plan: Plan) -> None:
         size = gigabytes(sum(file.size for file in missing))
         table.add_row(modality, str(len(files)), str(len(files) - len(missing)), str(len(missing)), size)
     open_console().print(table)
-    archives = " (archives are unpacked beside themselves)" if any(f.is_archive for f in plan.missing) else ""
+    packed = any(file.is_archive for file in plan.missing)
+    archives = " or more (what archives unpack to is asked once they are here)" if packed else ""
     print(f"takes {gigabytes(plan.disk)} of disk{archives}; {gigabytes(plan.free)} are free at {plan.root}")
     print(f"commit {plan.commit}")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shapeft_tune.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,12 +20,14 @@ SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAM
 Home = Annotated[Path, typer.Option(help="Folder that everything is written to.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data set, where the file names one.")]
 WeightsFolder = Annotated[
-    Path | None, typer.Option(help="Folder of pretrained checkpoints. [default: HOME/weights]")
+    Path | None, typer.Option(help="Folder of pretrained checkpoints.", show_default="HOME/weights")
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        envvar="MLFLOW_TRACKING_URI", help="MLflow server or database. [default: sqlite, HOME/mlflow.db]"
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server or database.",
+        show_default="sqlite, HOME/mlflow.db",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -46,6 +50,8 @@ def places_at(
     from shapeft_tune.config.places import Places
 
     data, weights, cache = (path.resolve() if path else None for path in (data, weights, cache))
+    if cache and data and cache.is_relative_to(data):
+        raise UserError(f"--cache {cache}: expected a folder outside of the data set {data}")
     return Places(home.resolve(), data, weights, cache, cache_gb * 10**9)
 
 
@@ -68,3 +74,8 @@ def print_json(content: Any) -> None:
     """Print for machines."""
     json.dump(content, sys.stdout, indent=1)
     sys.stdout.write("\n")
+
+
+def print_aside(sentence: str) -> None:
+    """Print for people, where it does not mix with results."""
+    print(sentence, file=sys.stderr)

@@ -21,6 +21,7 @@ from shapeft_tune.cli.options import (
     WeightsFolder,
     open_console,
     places_at,
+    print_aside,
     print_json,
     tracking_at,
 )
@@ -64,7 +65,7 @@ def sweep(
         require_writable(places.cache)
     console = open_console()
     with watching(console) as on_event:
-        run = run_sweep(declared, places, uri, ClusterOptions(address, cpus, gpus), on_event)
+        run = run_sweep(declared, places, uri, ClusterOptions(address, cpus, gpus), on_event, print_aside)
     for problem in run.record_problems:
         print(f"not in the record: {problem}", file=sys.stderr)
     if run.stopped and not run.done:
@@ -107,7 +108,7 @@ def plan(
     if data:
         from shapeft_tune.tune.preflight import check_sweep  # torch: only where it is asked for
 
-        check_sweep(declared, places)
+        check_sweep(declared, places, print_aside)
     counts = look_at(declared, places)
     subsets: tuple[LabelledSubset, ...] = ()
     if labels:

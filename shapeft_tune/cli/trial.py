@@ -18,6 +18,7 @@ from shapeft_tune.cli.options import (
     Json,
     WeightsFolder,
     places_at,
+    print_aside,
     print_json,
 )
 from shapeft_tune.errors import UserError
@@ -29,7 +30,9 @@ def train(
     data: Data = None,
     weights: WeightsFolder = None,
     test: Annotated[bool, typer.Option("--test", help="Score on the test folds at the end.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. [default: a GPU if any]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1.", show_default="a GPU if any")
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads; a sweep's trials have `resources.cpu`.")
     ] = 1,
@@ -49,7 +52,7 @@ def train(
     require_writable(places.home)
     if places.cache:
         require_writable(places.cache)
-    digest = check_trial(config, places)
+    digest = check_trial(config, places, print_aside)
     folder = (
         places.single_trials / f"{config.fingerprint()}-on-{digest}"
     )  # the same trial on other data or weights is another

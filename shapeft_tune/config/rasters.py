@@ -35,6 +35,29 @@ def _without_zero(band: Any) -> Any:
     return re.sub(r"^B0(\d)$", r"B\1", band) if isinstance(band, str) else band
 
 
+def _several(given: Any) -> Any:
+    """Let ``void: 0`` stand for ``void: [0]``."""
+    return given if given is None or isinstance(given, list | tuple) else (given,)
+
+
+def _list_of_bands(given: Any) -> Any:
+    if not isinstance(given, list | tuple):
+        raise ValueError("a list of the names of bands, such as [B2, B3, B4]")
+    return given
+
+
+def _names_of_values(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        raise ValueError("a name for each label value, such as {1: grass, 2: wheat}")
+    return given
+
+
+def _source_of_folds(given: Any) -> Any:
+    if not isinstance(given, Mapping | FoldSource):
+        raise ValueError(f"one of {', '.join(FoldSource.model_fields)}, such as {{column: fold}}")
+    return given
+
+
 def _with_text_keys(given: Any) -> Any:
     """Patches named ``12`` are numbers in YAML."""
     return {str(name): fold for name, fold in given.items()} if isinstance(given, Mapping) else given
@@ -67,7 +90,8 @@ class Rasters(Frozen):
     images: str | None = None
     """Pattern of the series: ``images/{patch}/{date}.tif``, a file for each date; or ``series/{patch}.tif``,
     a stack that holds all bands of the first date, then all of the next. A stack's dates stand in the index's
-    column ``dates`` or in the descriptions of its bands. The index may name a pattern for each patch."""
+    column ``dates`` or in the descriptions of its bands. The index may name a pattern for each patch. Files
+    that ``labels`` finds for a patch are none of its images."""
     labels: str | None = None
     """Pattern of the label rasters, one band of whole numbers: ``labels/{patch}.tif``. Their grid is the
     patch's. The index may name a file for each patch."""
@@ -75,7 +99,9 @@ class Rasters(Frozen):
     """CSV file with a row, or GeoJSON file with a feature, for each patch that is used. Columns or
     properties: ``patch``, its name; and, where wanted, ``images``, ``labels``, ``dates`` and a fold. By
     default, every patch that the patterns find is used."""
-    bands: tuple[Annotated[str, BeforeValidator(_without_zero)], ...] = Field(min_length=1)
+    bands: Annotated[
+        tuple[Annotated[str, BeforeValidator(_without_zero)], ...], BeforeValidator(_list_of_bands)
+    ]
     """What the file bands of one date are, in order. The ten of ``config.bands.S2_BANDS`` must be among them;
     others, such as B1 or SCL, are not read."""
     scale: float = Field(1.0, gt=0)
@@ -86,12 +112,12 @@ class Rasters(Frozen):
     nodata: float | None = None
     """Value of image pixels that were not seen, for files that do not say so themselves. Such pixels become 0
     after scaling; a date without any other pixel is left out of the patch's series."""
-    classes: dict[int, str] = Field(min_length=2, max_length=MOST_CLASSES)
+    classes: Annotated[dict[int, str], BeforeValidator(_names_of_values)]
     """Name of each label value. Their order is the order of the classes."""
-    void: tuple[int, ...] = ()
+    void: Annotated[tuple[int, ...], BeforeValidator(_several)] = ()
     """Label values that are neither learnt nor scored. The label raster's nodata is void as well, unless
     ``classes`` names it."""
-    folds: FoldSource
+    folds: Annotated[FoldSource, BeforeValidator(_source_of_folds)]
     """Which patches are trained on, selected on and reported on; ``data.folds`` says which fold is what."""
     resample: Literal["nearest", "bilinear", "cubic"] | None = None
     """What is done with images on another grid than their labels': other CRS, pixels or extent. By default
@@ -134,6 +160,8 @@ def _broken_patterns(rasters: Rasters) -> Iterator[Violation]:
             known = ("{patch}", "{date}") if name == "images" else ("{patch}",)
             if (fault := fault_of_pattern(pattern, known)) or "{patch}" not in pattern:
                 yield Violation(name, fault or "{patch} in it", repr(pattern))
+    if rasters.labels is not None and rasters.labels == rasters.images:
+        yield Violation("labels", "another pattern than that of the images", repr(rasters.labels))
     if rasters.index is not None and (fault := fault_of_pattern(rasters.index, ())):
         yield Violation("index", fault, repr(rasters.index))
 
@@ -149,6 +177,9 @@ def fault_of_pattern(pattern: str, known: tuple[str, ...]) -> str:
 
 
 def _broken_classes(rasters: Rasters) -> Iterator[Violation]:
+    if not 2 <= len(rasters.classes) <= MOST_CLASSES:
+        expected = f"at least 2 classes and at most {MOST_CLASSES}"
+        yield Violation("classes", expected, str(len(rasters.classes)))
     seen: dict[str, int] = {}
     for value, name in rasters.classes.items():
         if not CLASS_NAME.fullmatch(name):

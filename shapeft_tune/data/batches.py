@@ -36,11 +36,11 @@ class Batch:
     images_BTCHW: torch.Tensor
     """int16: half the way to the device of what float32 would take."""
     days_BT: torch.Tensor
-    """int64, days since ``pastis.SEASON_START``."""
+    """int64, days since the data set's 1 September."""
     valid_BT: torch.Tensor
     """bool, False for padding."""
     target_BHW: torch.Tensor
-    """uint8, ``pastis.VOID`` where unknown."""
+    """uint8, ``Folder.void`` where unknown."""
     patch_ids: tuple[int, ...]
 
     def __len__(self) -> int:

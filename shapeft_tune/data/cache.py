@@ -18,15 +18,16 @@ Legend: T frames of one patch, C bands, H and W pixels.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -51,6 +52,10 @@ WAIT = 60.0
 """Seconds to wait for another process that reads the same images, or makes room."""
 LOOK_EVERY = 0.002
 """Seconds between looks whether it is done."""
+OWN_FOLDER = "shapeft_tune-cache"
+"""Inside the folder that a user names, which may hold other things."""
+OWN_FILE = re.compile(r"[0-9a-f]{16}/\w+_\d+/(?:\.?(?:\d+|labels)-[0-9a-f]{16}(?:-[0-9a-f]{32})?)")
+"""A copy, or one that is being written."""
 TAKEN = "taken"
 LOCK = "lock"
 
@@ -74,7 +79,7 @@ class Cache:
                 array = into if into is not None and fits else np.empty(shape, dtype)
                 if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
                     return None
-                _note_use(file.fileno(), status.st_mtime)
+                _note_use(path, status.st_mtime)
                 return array
         except (OSError, ValueError, TypeError):
             return None
@@ -196,22 +201,20 @@ class CachedFolder(Folder):
         bands: slice = ALL_BANDS,
     ) -> NDArray[Any]:
         """Return these frames' bands as stored, [len(frames), C, H, W]."""
-        # With the labels: images of rasters are read on the grid of their patch's labels.
-        version = _version((*self.inner.image_paths(patch, source), self.inner.target_path(patch)))
-        place = self._place(source.name, patch)
-        paths = [place / f"{frame}-{version}" for frame in frames]
-        if version and (images_TCHW := self._kept(paths)) is not None:
+        paths = self._copies(patch, frames, source)
+        if (images_TCHW := self._kept(paths)) is not None:
             return _part(images_TCHW, bands, window)
-        if version and bands == ALL_BANDS:
-            with self.cache.turn(place) as mine:
+        if paths and bands == ALL_BANDS:
+            with self.cache.turn(paths[0].parent) as mine:
                 if mine:
                     return _part(self._completed(patch, frames, source, paths), bands, window)
         return self.inner.stored(patch, frames, source, window, bands)
 
     def target(self, patch: Patch, window: Window = WHOLE) -> NDArray[np.uint8]:
         """Return the class of each pixel as uint8 [H, W]; ``void`` where unknown."""
-        version = _version((self.inner.target_path(patch),))
-        if version is None:
+        try:
+            version = _version([_state(self.inner.target_path(patch))])
+        except OSError:  # whoever reads it will say what is wrong with it
             return self.inner.target(patch, window)
         path = self._place("labels", patch) / f"labels-{version}"
         if (kept_HW := self.cache.read(path)) is not None:
@@ -232,6 +235,11 @@ class CachedFolder(Folder):
         """Return what the data set's owner calls a patch."""
         return self.inner.name_of(patch)
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What was done to the data that nobody may overlook, in sentences."""
+        return self.inner.told
+
     def digest(self) -> str:
         """Return the digest of the folder itself, never of copies."""
         return self.inner.digest()
@@ -240,9 +248,11 @@ class CachedFolder(Folder):
         """Return the digest of one satellite's part of the folder itself, never of copies."""
         return self.inner.digest_of(source)
 
-    def image_paths(self, patch: Patch, source: Source = S2) -> tuple[Path, ...]:
-        """Return the files that hold a patch's series, not their copies."""
-        return self.inner.image_paths(patch, source)
+    def image_paths(
+        self, patch: Patch, source: Source = S2, frames: Sequence[int] | None = None
+    ) -> tuple[Path, ...]:
+        """Return the files that hold a patch's series, or these frames of it, not their copies."""
+        return self.inner.image_paths(patch, source, frames)
 
     def target_path(self, patch: Patch) -> Path:
         """Return the file that holds a patch's labels, not its copy."""
@@ -250,6 +260,24 @@ class CachedFolder(Folder):
 
     def _place(self, kind: str, patch: Patch) -> Path:
         return self.cache.root / self.name / f"{kind}_{patch.id}"
+
+    def _copies(self, patch: Patch, frames: Sequence[int], source: Source) -> list[Path]:
+        """Return where each frame's copy is or would be; nothing if its file cannot be looked at.
+
+        A copy is of its own file and the labels, on whose grid images of rasters are read. Each file is
+        looked at once, however many of the frames it holds.
+        """
+        labels = self.inner.target_path(patch)
+        state_of = functools.cache(_state)
+        version_of = functools.cache(lambda files: _version([*map(state_of, files), state_of(labels)]))
+        place = self._place(source.name, patch)
+        try:
+            return [
+                place / f"{frame}-{version_of(self.inner.image_paths(patch, source, (frame,)))}"
+                for frame in frames
+            ]
+        except OSError:  # whoever reads it will say what is wrong with it
+            return []
 
     def _kept(self, paths: Sequence[Path]) -> NDArray[Any] | None:
         """Return the images under these paths, or None where one is not kept."""
@@ -277,16 +305,15 @@ class CachedFolder(Folder):
         return np.stack([image for path in paths if (image := images[path]) is not None])
 
 
-def _version(paths: Sequence[Path]) -> str | None:
-    """Return 16 digits for files of these names, sizes and times; None where one cannot be looked at."""
-    seen = hashlib.sha256()
-    try:
-        for path in paths:
-            status = path.stat()
-            seen.update(f"{path}:{status.st_size}:{status.st_mtime_ns}\n".encode())
-    except OSError:
-        return None  # whoever reads it will say what is wrong with it
-    return seen.hexdigest()[:16]
+def _version(states: Sequence[str]) -> str:
+    """Return 16 digits for files in these states."""
+    return hashlib.sha256("".join(f"{state}\n" for state in states).encode()).hexdigest()[:16]
+
+
+def _state(path: Path) -> str:
+    """Return a file's name, size and time of change. Raises OSError where it cannot be looked at."""
+    status = path.stat()
+    return f"{path}:{status.st_size}:{status.st_mtime_ns}"
 
 
 def _part(images_TCHW: NDArray[Any], bands: slice, window: Window) -> NDArray[Any]:
@@ -301,7 +328,7 @@ def _header(array: NDArray[Any]) -> bytes:
     return header
 
 
-@lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)
 def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Return type and shape of what follows. Raises ValueError or TypeError where this is no header."""
     writer, version, dtype, shape = header.decode("ascii").split()
@@ -310,20 +337,19 @@ def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return np.dtype(dtype), tuple(map(int, shape.split(",")))
 
 
-def _note_use(descriptor: int, used: float) -> None:
+def _note_use(path: Path, used: float) -> None:
     if time.time() - used > USED_EVERY:
-        try:
-            os.utime(descriptor)
-        except OSError:  # a disk that cannot be written to is still read
-            return
+        # By its path: not every platform can by an open file. A disk that cannot be written to is still read.
+        with suppress(OSError, NotImplementedError):
+            os.utime(path)
 
 
 def _files(root: Path) -> Iterator[tuple[Path, float, int]]:
     """Yield path, time of last use and size of each file that holds data, or is being written."""
     for folder, _, names in os.walk(root):
         for name in names:
-            if folder == str(root) or name == LOCK:
-                continue
+            if not OWN_FILE.fullmatch(Path(folder, name).relative_to(root).as_posix()):
+                continue  # whoever put it there: it is not counted, and not removed
             path = Path(folder, name)
             try:
                 status = path.stat()

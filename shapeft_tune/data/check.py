@@ -200,8 +200,6 @@ def _look_at(folder: PastisFolder, patch: Patch, sources: Sequence[Source], has_
 
 def _look_at_series(folder: PastisFolder, patch: Patch, finding: _Finding) -> None:
     frames, _, height, width = folder.shape(patch)
-    if not height * width:
-        raise unreadable(folder.image_path(patch), "at least one pixel", f"{height} x {width}")
     finding.size, finding.frames[S2.name] = (height, width), frames
     blue_THW = folder.images(patch, range(frames), S2, WHOLE, BLUE)[:, 0]
     finding.cloud_shares = tuple(cloud_shares(blue_THW).tolist())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shapeft_tune.config.data import Dataset, PastisDataset, RastersDataset, SampleDataset
 from shapeft_tune.config.places import CACHE_BYTES
-from shapeft_tune.data.cache import Cache, CachedFolder
+from shapeft_tune.data.cache import OWN_FOLDER, Cache, CachedFolder
 from shapeft_tune.data.folder import Folder
 from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.sample import GENERATOR_VERSION, generate_sample
@@ -32,7 +32,7 @@ def open_dataset(
     What is counted of it once is kept under ``home``, what is read of it under ``cache`` if there is one.
     """
     folder = _opened(dataset, data, home)
-    return CachedFolder.around(folder, Cache(cache, cache_bytes)) if cache else folder
+    return CachedFolder.around(folder, Cache(cache / OWN_FOLDER, cache_bytes)) if cache else folder
 
 
 def _opened(dataset: Dataset, data: Path | None, home: Path) -> Folder:

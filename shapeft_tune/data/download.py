@@ -3,7 +3,7 @@
 Source: https://huggingface.co/datasets/IGNF/PASTIS-HD (Etalab open licence 2.0), which holds PASTIS and
 PASTIS-R with SPOT 6-7 images; G. Astruc et al., "OmniSat: Self-Supervised Modality Fusion for Earth
 Observation", ECCV 2024. What lies there is asked of the hub, with sizes and hashes, not assumed: single files
-are put in their places, an archive of a folder is unpacked.
+are put in their places, an archive of a folder is unpacked (see archives.py).
 
 A file gets its place in the data set only when its content is what the hub stated. Until then it lies in
 ``.download``, beside a journal of what was found right and of the commit that all of it belongs to: so a
@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Self
 
+from shapeft_tune.data.archives import Archive, put, require_inside
+from shapeft_tune.data.journal import OWN_FOLDER, Entry, Journal, state_of
 from shapeft_tune.data.pastis import TARGET_FOLDER
 from shapeft_tune.data.pastis_metadata import METADATA
 from shapeft_tune.data.sources import S1A, S1D, S2
@@ -52,8 +55,8 @@ WORKERS = 8
 """Files at once: most are of 1 to 15 MB, where the connection waits longer than it works."""
 ATTEMPTS = 2
 """Times a file is fetched whose content is not what the hub stated."""
-OWN_FOLDER = ".download"
-JOURNAL = "journal.jsonl"
+LOOK_SECONDS = 0.2
+"""Time between two looks at how far the files under way have come."""
 
 
 @dataclass(frozen=True)
@@ -82,62 +85,6 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of the journal: a file that was found right, and how to see that it is still the same."""
-
-    path: str
-    digest: str
-    members: Mapping[str, tuple[int, int]]
-    """Size and time of change, in nanoseconds, of the file, or of each file that an archive held."""
-
-    def holds(self, root: Path, digest: str) -> bool:
-        """Return whether the files lie there as they were left, and are what the hub has."""
-        return self.digest == digest and all(
-            _state(root / path) == tuple(state) for path, state in self.members.items()
-        )
-
-
-@dataclass(frozen=True)
-class Journal:
-    """What a folder remembers of its downloads: a commit, then a line for each file that was found right."""
-
-    path: Path
-    commit: str | None
-    entries: Mapping[str, Entry]
-
-    @classmethod
-    def of(cls, root: Path) -> Self:
-        """Read a folder's journal; an empty one where nothing was downloaded."""
-        path, commit, entries = root / OWN_FOLDER / JOURNAL, None, {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            try:
-                content = json.loads(line)
-            except ValueError:  # the last line of a download that was cut off
-                continue
-            if "commit" in content:
-                commit = content["commit"]
-            else:
-                entries[content["path"]] = Entry(**content)
-        return cls(path, commit, entries)
-
-    @contextlib.contextmanager
-    def appending(self, commit: str) -> Iterator[Callable[[Entry], None]]:
-        """Give a function that notes an entry at once."""
-        cut = self.path.is_file() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a", encoding="utf-8") as file:
-
-            def note(content: object) -> None:
-                file.write(json.dumps(content) + "\n")
-                file.flush()
-
-            if cut:
-                file.write("\n")
-            if self.commit is None:
-                note({"repository": REPOSITORY, "commit": commit})
-            yield lambda entry: note(asdict(entry))
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a download will do, known before it starts."""
 
@@ -148,7 +95,8 @@ class Plan:
     missing: tuple[RemoteFile, ...]
     """Those to fetch."""
     unchecked: tuple[RemoteFile, ...]
-    """Those that are there with the right size, and are read to see that they are right."""
+    """Those that are there with the right size, and are read to see that they are right. An archive is among
+    them where its files are as they were left and ``verify`` asked for more."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -157,14 +105,17 @@ class Plan:
 
     @cached_property
     def disk(self) -> int:
-        """Bytes that have to be free: an archive and what comes out of it lie there together for a while."""
+        """Bytes that have to be free at least.
+
+        An archive and what comes out of it lie there together for a while. How much that is the hub does not
+        tell: taken as much as is packed here, and asked again before each archive is unpacked.
+        """
         return sum(file.size * (2 if file.is_archive else 1) for file in self.missing)
 
     @property
     def free(self) -> int:
         """Bytes that are free where the data set will lie."""
-        there = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
-        return shutil.disk_usage(there).free
+        return _free_at(self.root)
 
     def require_space(self) -> None:
         """Raise DataError where the disk is too small."""
@@ -181,11 +132,14 @@ def plan_download(
     revision: str | None = None,
     verify: bool = False,
 ) -> Plan:
-    """Ask the hub what there is, and compare it with what lies in ``root``. Writes nothing.
+    """Ask the hub what there is, and compare it with what lies in ``root``. Writes nothing, reads no content.
 
     ``revision`` is a branch, tag or commit; by default the commit that ``root`` was begun with, or ``main``.
-    With ``verify``, the content of everything that is there is read again. Raises DataError where the hub
-    does not answer, lacks a modality, or ``root`` holds other files under the same names.
+    With ``verify``, :func:`download` reads everything again that is there, also what came out of archives.
+    Raises DataError where the hub does not answer, lacks a modality, or ``root`` holds a file of another size
+    under the name of one that was not downloaded before. Another file of the same size is found by
+    ``download`` when it reads it, and one under the name of an archive's member when the archive is there:
+    what an archive holds is not known before. Neither is overwritten.
     """
     journal = Journal.of(root)
     commit, files = _listed(modalities, journal.commit, revision)
@@ -193,9 +147,9 @@ def plan_download(
     for file in files:
         entry, path = journal.entries.get(file.path), root / file.path
         if entry and entry.holds(root, file.digest):
-            if verify and not file.is_archive:
+            if verify:
                 unchecked.append(file)
-        elif entry or not path.exists():
+        elif entry or file.is_archive or not path.exists():  # an archive has no place of its own
             missing.append(file)
         elif path.is_file() and path.stat().st_size == file.size:
             unchecked.append(file)
@@ -206,11 +160,16 @@ def plan_download(
     return Plan(root, commit, files, tuple(missing), tuple(unchecked))
 
 
-def download(plan: Plan, on_progress: Callable[[RemoteFile], None] = lambda file: None) -> None:
-    """Fetch what is missing and check the rest; ``on_progress`` is told of every file that is right.
+def download(plan: Plan, on_progress: Callable[[int, int], None] = lambda files, size: None) -> None:
+    """Fetch what is missing and check the rest.
 
-    Raises DataError where the disk is too small, the hub fails, a content is wrong twice, or another download
-    works in the same folder. Whatever was finished before stays, and the same plan goes on from there.
+    ``on_progress`` is told how many files are right, and the bytes of these and of those under way: the hub's
+    client writes a file beside its place and lets it grow, by 10 MB at once over HTTP, and that is looked at.
+    Checked files count when they were read.
+
+    Raises DataError where the disk is too small, the hub fails, a content is wrong twice, another file lies
+    in a place that an archive would fill, or another download works in the same folder. Whatever was finished
+    before stays, also an archive that could not be unpacked, and the same plan goes on from there.
     """
     from filelock import FileLock, Timeout
     from huggingface_hub import HfApi
@@ -227,10 +186,10 @@ def download(plan: Plan, on_progress: Callable[[RemoteFile], None] = lambda file
         with (
             FileLock(own / "lock", timeout=0),
             _without_bars(),
-            Journal.of(plan.root).appending(plan.commit) as note,
+            Journal.of(plan.root).appending(REPOSITORY, plan.commit) as note,
         ):
             shutil.rmtree(own / "unpacked", ignore_errors=True)
-            _run(_Worker(plan, HfApi(), frozenset(Journal.of(plan.root).entries)), note, on_progress)
+            _run(_Worker(plan, HfApi(), Journal.of(plan.root).entries), note, on_progress)
             shutil.rmtree(own / "incoming", ignore_errors=True)
     except Timeout:
         raise DataError(
@@ -244,32 +203,82 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _run(worker: _Worker, note: Callable[[Entry], None], on_progress: Callable[[RemoteFile], None]) -> None:
+def _run(worker: _Worker, note: Callable[[Entry], None], on_progress: Callable[[int, int], None]) -> None:
+    finished: SimpleQueue[Future[Entry]] = SimpleQueue()
+    arriving = _Arriving.into(worker.incoming, worker.plan.missing)
+    count, right, told, look = 0, 0, 0, time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool:
         running = {pool.submit(worker.check, file): file for file in worker.plan.unchecked}
         running |= {pool.submit(worker.fetch, file): file for file in worker.plan.missing}
+        for future in running:
+            future.add_done_callback(finished.put)
         try:
-            for done in as_completed(running):
-                note(done.result())
-                on_progress(running[done])
-        except BaseException:  # also Ctrl-C: what is under way ends, nothing new begins
-            pool.shutdown(wait=False, cancel_futures=True)
+            while count < len(running):
+                with contextlib.suppress(Empty):
+                    done = finished.get(timeout=max(0.0, look - time.monotonic()))
+                    note(done.result())
+                    count, right = count + 1, right + running[done].size
+                    told = max(told, right)
+                    on_progress(count, told)
+                if look <= time.monotonic():
+                    look = time.monotonic() + LOOK_SECONDS
+                    told = max(told, right + arriving.size())  # a file that moves to its place is in neither
+                    on_progress(count, told)
+        except BaseException:  # also Ctrl-C: what is under way ends and is noted, nothing new begins
+            pool.shutdown(cancel_futures=True)
+            while not finished.empty():
+                done = finished.get()
+                if not done.cancelled() and not done.exception():
+                    note(done.result())
             raise
+
+
+@dataclass(frozen=True)
+class _Arriving:
+    """The files that the hub's client writes, to see how far they are."""
+
+    incoming: Path
+    whole: Collection[Path]
+    """Where files lie that have come and are being checked."""
+    left: Collection[Path]
+    """Parts that an earlier download left: the client begins anew beside them."""
+
+    @classmethod
+    def into(cls, incoming: Path, files: Sequence[RemoteFile]) -> Self:
+        """Look before anything is fetched."""
+        whole = frozenset(incoming / file.path for file in files)
+        return cls(incoming, whole, frozenset(incoming.rglob("*.incomplete")))
+
+    def size(self) -> int:
+        """Return the bytes that have come and are not in their places."""
+        found = (Path(folder, name) for folder, _, names in os.walk(self.incoming) for name in names)
+        coming = (
+            path
+            for path in found
+            if path in self.whole or (path.suffix == ".incomplete" and path not in self.left)
+        )
+        return sum(state[0] for path in coming if (state := state_of(path)))
 
 
 @dataclass(frozen=True)
 class _Worker:
     plan: Plan
     api: HfApi
-    known: frozenset[str]
-    """Files that were downloaded before, so that they may be replaced."""
+    known: Mapping[str, Entry]
+    """What was downloaded before, so that it may be replaced."""
+    unpacking: Lock = field(default_factory=Lock)
+    """One archive at a time, so that no two count on the same free disk."""
 
     @property
-    def _own(self) -> Path:
-        return self.plan.root / OWN_FOLDER
+    def incoming(self) -> Path:
+        """Where the hub's client writes."""
+        return self.plan.root / OWN_FOLDER / "incoming"
 
     def check(self, file: RemoteFile) -> Entry:
         """Read a file that is there. One that came by another way is not touched if it is another."""
+        if file.is_archive:
+            entry = self.known[file.path]
+            return entry if entry.is_intact(self.plan.root) else self.fetch(file)
         path = self.plan.root / file.path
         if file.digest_of(path) == file.digest:
             return _entry(self.plan.root, file, [file.path])
@@ -288,7 +297,7 @@ class _Worker:
                         file.path,
                         repo_type="dataset",
                         revision=self.plan.commit,
-                        local_dir=self._own / "incoming",
+                        local_dir=self.incoming,
                     )
                 )
             if (came := file.digest_of(draft)) == file.digest:
@@ -302,34 +311,33 @@ class _Worker:
 
     def _placed(self, file: RemoteFile, draft: Path) -> Entry:
         if file.is_archive:
-            members = self._unpacked(file, draft)
+            with self.unpacking:
+                entry = self._unpacked(file, draft)
             draft.unlink()
-        else:
-            members = [file.path]
-            _move(draft, self.plan.root / file.path)
-        return _entry(self.plan.root, file, members)
+            return entry
+        put(draft, self.plan.root / file.path)
+        return _entry(self.plan.root, file, [file.path])
 
-    def _unpacked(self, file: RemoteFile, archive: Path) -> list[str]:
-        """Unpack an archive beside the data set, move its files to their places, and return their paths."""
+    def _unpacked(self, file: RemoteFile, draft: Path) -> Entry:
+        """Unpack an archive beside the data set, and move its files to their places when all of them may."""
+        root = self.plan.root
         folder = PurePosixPath(file.path.removesuffix(".zip")).parts[0]
-        building = self._own / "unpacked" / folder
-        try:
-            with zipfile.ZipFile(archive) as packed:
-                names = [member.filename for member in packed.infolist() if not member.is_dir()]
-                for name in names:
-                    _require_inside(name, f"{file.path} of {REPOSITORY}")
-                packed.extractall(building)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        archive = Archive.open(draft, folder, f"{file.path} of {REPOSITORY}")
+        known = {path for entry in self.known.values() for path in entry.members}
+        if others := archive.others_in(root, known):
+            raise _foreign(root, others, self.plan.commit, f"; {file.path}, which holds it, stays fetched")
+        if archive.size > (free := _free_at(root)):
             raise DataError(
-                f"{file.path} of {REPOSITORY}: expected an archive that can be unpacked; got {error}"
-            ) from error
-        members = []
-        for name in names:
-            inside = PurePosixPath(name)
-            place = inside if inside.parts[0] == folder else PurePosixPath(folder) / inside
-            _move(building / name, self.plan.root / place)
-            members.append(str(place))
-        return members
+                f"{root}: expected {gigabytes(archive.size)} of free disk to unpack {file.path}; got"
+                f" {gigabytes(free)} - make room, then run the same command again: the archive stays fetched"
+            )
+        building = root / OWN_FOLDER / "unpacked"
+        try:
+            archive.unpack(building, root)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        entry = _entry(root, file, [member.path for member in archive.members])
+        return replace(entry, checksums={member.path: member.checksum for member in archive.members})
 
 
 def _listed(
@@ -364,7 +372,7 @@ def _listed(
 
 def _wanted(entry: RepoFile, modalities: Sequence[str]) -> RemoteFile | None:
     """Return a file of the repository where it was asked for, by the folder that it is in or packs."""
-    _require_inside(entry.path, REPOSITORY)
+    require_inside(entry.path, REPOSITORY)
     parts = PurePosixPath(entry.path).parts
     folder = parts[0].removesuffix(".zip") if len(parts) == 1 else parts[0]
     modality = next((name for name in modalities if MODALITIES[name] == folder), None)
@@ -372,13 +380,6 @@ def _wanted(entry: RepoFile, modalities: Sequence[str]) -> RemoteFile | None:
         modality = ALWAYS
     digest = entry.lfs.sha256 if entry.lfs else entry.blob_id
     return RemoteFile(entry.path, entry.size, digest, modality) if modality else None
-
-
-def _require_inside(name: str, source: str) -> None:
-    """Refuse a path that would be written outside the folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
-        raise DataError(f"{source}: expected paths inside the folder; got {name!r}, which is refused")
 
 
 @contextlib.contextmanager
@@ -413,31 +414,22 @@ def _advice(error: Exception) -> str:
     return f"see whether {constants.ENDPOINT} can be reached; HF_ENDPOINT chooses a mirror"
 
 
-def _foreign(root: Path, paths: Sequence[str], commit: str) -> DataError:
+def _foreign(root: Path, paths: Sequence[str], commit: str, kept: str = "") -> DataError:
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return DataError(
         f"{root / paths[0]}{more}: expected no file, or that of {REPOSITORY} at {commit}; got another, which"
-        " was not downloaded by this command - choose another --to, or move it away"
+        f" was not downloaded by this command - choose another --to, or move it away{kept}"
     )
 
 
 def _entry(root: Path, file: RemoteFile, members: Sequence[str]) -> Entry:
-    states = {path: state for path in members if (state := _state(root / path))}
+    states = {path: state for path in members if (state := state_of(root / path))}
     return Entry(file.path, file.digest, states)
 
 
-def _state(path: Path) -> tuple[int, int] | None:
-    """Return what changes with a file's content, None where there is no file."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
-
-
-def _move(path: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(path, to)
+def _free_at(root: Path) -> int:
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 @contextlib.contextmanager

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock
 
+from shapeft_tune.atomic import write_atomically
 from shapeft_tune.data.folder import READERS, Folder, Patch
 from shapeft_tune.errors import HomeError
 
@@ -41,17 +40,26 @@ def known(folder: Folder, name: str, fold: int, files: Iterable[Path], count: Ca
     """
     if folder.facts is None:
         return count()
-    path = folder.facts / f"{name}-fold{fold}-{_signature(files)}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    path = folder.facts / f"{name}-fold{fold}-{_signature(folder, fold, files)}.json"
+    if (fact := _read(path)) is not None:
+        return fact
     try:
         folder.facts.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                _write(path, count())
+            if (fact := _read(path)) is None:
+                fact = count()
+                write_atomically(path, json.dumps(fact).encode())
     except OSError as error:
         raise HomeError(f"{folder.facts}: expected room for what is counted once; got {error}") from None
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(json.dumps(fact))  # what later calls will get: keys of objects are strings
+
+
+def _read(path: Path) -> Any:
+    """Return what is known; None where nothing is, or where the file is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def class_pixels_of(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[int, ...]]:
@@ -67,7 +75,9 @@ def class_pixels_of(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple
 def _class_pixels_of_fold(folder: Folder, fold: int) -> dict[int, tuple[int, ...]]:
     patches = folder.in_folds({fold})
     files = [folder.target_path(patch) for patch in patches]
-    counted = known(folder, "class-pixels", fold, files, lambda: _class_pixels(folder, patches))
+    counted = known(
+        folder, f"class-pixels-of-{folder.void}", fold, files, lambda: _class_pixels(folder, patches)
+    )
     return {int(id): tuple(pixels) for id, pixels in counted.items()}
 
 
@@ -80,8 +90,11 @@ def _class_pixels(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[i
         return {patch.id: pixels for patch, pixels in zip(patches, pool.map(count, patches), strict=True)}
 
 
-def _signature(files: Iterable[Path]) -> str:
+def _signature(folder: Folder, fold: int, files: Iterable[Path]) -> str:
+    """Return 16 digits for the files, and for what their patches are called: facts are by patch."""
     seen = hashlib.sha256(str(VERSION).encode())
+    for patch in folder.in_folds({fold}):
+        seen.update(f"{patch.id}:{folder.name_of(patch)}\n".encode())
     for path in sorted(files):
         seen.update(f"{path}:{_state(path)}\n".encode())
     return seen.hexdigest()[:16]
@@ -93,9 +106,3 @@ def _state(path: Path) -> str:
     except OSError:
         return "none"  # whoever counts will say what is wrong with it
     return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _write(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}-{uuid4().hex}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)

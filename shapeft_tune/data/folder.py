@@ -70,7 +70,12 @@ class Folder(ABC):
 
     @abstractmethod
     def stored(
-        self, patch: Patch, frames: Sequence[int], source: Source, window: Window, bands: slice = ALL_BANDS
+        self,
+        patch: Patch,
+        frames: Sequence[int],
+        source: Source = S2,
+        window: Window = WHOLE,
+        bands: slice = ALL_BANDS,
     ) -> NDArray[Any]:
         """Return these frames' bands as stored, [len(frames), C, H, W]; nothing else is read from disk.
 
@@ -90,19 +95,26 @@ class Folder(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Return 16 hexadecimal digits of patches, labels and statistics, and of images' names and sizes."""
+        """Return 16 hexadecimal digits of patches, labels and statistics, and of images' samples."""
 
     @abstractmethod
     def digest_of(self, source: Source) -> str:
         """Return 16 hexadecimal digits of one satellite's statistics and files, by name and size."""
 
     @abstractmethod
-    def image_paths(self, patch: Patch, source: Source = S2) -> tuple[Path, ...]:
-        """Return the files that hold a patch's series."""
+    def image_paths(
+        self, patch: Patch, source: Source = S2, frames: Sequence[int] | None = None
+    ) -> tuple[Path, ...]:
+        """Return the files that hold a patch's series, or these frames of it, each file once."""
 
     @abstractmethod
     def target_path(self, patch: Patch) -> Path:
         """Return the file that holds a patch's labels."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What was done to the data and nobody may overlook, in sentences."""
+        return ()
 
     def name_of(self, patch: Patch) -> str:
         """Return what the data set's owner calls a patch."""

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from uuid import uuid4
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.bands import S2_BANDS, BandStatistics, Sensor
 from shapeft_tune.config.data import DataConfig
 from shapeft_tune.data.facts import known
@@ -137,10 +136,7 @@ def write_statistics(
 ) -> StatisticsContent:
     """Write :func:`statistics_content` as the data set's own file, such as ``NORM_S2_patch.json``."""
     content = statistics_content(folder, source, on_progress)
-    path = folder.root / source.statistics
-    building = path.with_name(f".{path.name}-{uuid4().hex}")
-    building.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(building, path)
+    write_atomically(folder.root / source.statistics, json.dumps(content, indent=1).encode())
     return content
 
 

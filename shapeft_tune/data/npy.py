@@ -50,6 +50,8 @@ class ArrayFile:
                 if size <= USUAL_HEADER:
                     raise
                 shape, dtype, fortran_order, start = _parsed(beginning + file.read(LONGEST_HEADER))
+        if any(side < 0 for side in shape):
+            raise ValueError(f"a shape of {list(shape)}")
         if size < (whole := start + math.prod(shape) * dtype.itemsize):
             raise ValueError(f"{size} bytes in place of {whole}")
         return cls(path, shape, dtype, fortran_order, start)

@@ -15,9 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -27,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapeft_tune.config.bands import BandStatistics
-from shapeft_tune.data.folder import ALL_BANDS, READERS, WHOLE, Folder, Patch, Window, unreadable
+from shapeft_tune.data.digest import digested
+from shapeft_tune.data.folder import ALL_BANDS, WHOLE, Folder, Patch, Window, unreadable
 from shapeft_tune.data.npy import ArrayFile
 from shapeft_tune.data.pastis_metadata import METADATA, SEASON_START, read_metadata
 from shapeft_tune.data.sources import S2, Source
@@ -76,7 +75,7 @@ class Description:
     def read(cls, root: Path) -> Self:
         """Return what ``dataset.json`` says, or that it is PASTIS where there is no such file."""
         path = root / DESCRIPTION
-        if not path.is_file():
+        if not path.exists():
             return cls()
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -84,7 +83,7 @@ class Description:
             if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
                 raise ValueError("no list of class names")
             return cls(tuple(names), date.fromisoformat(content["season_start"]))
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             expected = '{"class_names": ["...", ...], "season_start": "YYYY-09-01"}'
             raise DataError(f"{path}: expected {expected}; got something else ({error})") from None
 
@@ -155,42 +154,41 @@ class PastisFolder(Folder):
                 f"{path} is missing: it holds the official mean and standard deviation of each fold"
                 " - copy it there, or set `data.normalisation: own`"
             ) from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DataError(
                 f'{path}: expected {{"Fold_1": {{"mean": [{source.channels} numbers], "std": [...]}}}}; got'
                 f" something else ({error}) - copy it again, or set `data.normalisation: own`"
             ) from None
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits of metadata, statistics, labels, and names and sizes of images.
+        """Return 16 hexadecimal digits of metadata, statistics, labels and samples of images' content.
 
-        Reads every label: 120 MB of PASTIS.
+        Reads every label, 120 MB of PASTIS, and as much of its images.
         """
         seen = hashlib.sha256((self.root / METADATA).read_bytes())
         if (description := self.root / DESCRIPTION).is_file():
             seen.update(description.read_bytes())
-        with ThreadPoolExecutor(READERS) as pool:
-            for content in pool.map(_content, sorted((self.root / TARGET_FOLDER).glob("*.npy"))):
-                seen.update(content)
+        digested(seen, self.root, (self.root / TARGET_FOLDER).glob("*.npy"), whole=True)
         return self._digested(seen, S2)
 
     def digest_of(self, source: Source) -> str:
-        """Return 16 hexadecimal digits of one satellite's statistics and files, by name and size."""
+        """Return 16 hexadecimal digits of one satellite's statistics and samples of its files' content."""
         return self._digested(hashlib.sha256(), source)
 
     def _digested(self, seen: hashlib._Hash, source: Source) -> str:
         if (path := self.root / source.statistics).is_file():
             seen.update(path.read_bytes())
-        for file, size in sorted(_sizes(self.root / source.folder)):
-            seen.update(f"{source.folder}/{file}:{size}\n".encode())
+        digested(seen, self.root, (self.root / source.folder).glob("*.npy"), whole=False)
         return seen.hexdigest()[:16]
 
     def image_path(self, patch: Patch, source: Source = S2) -> Path:
         """Return where a patch's series is stored."""
         return self.root / source.folder / f"{source.name}_{patch.id}.npy"
 
-    def image_paths(self, patch: Patch, source: Source = S2) -> tuple[Path, ...]:
-        """Return the one file that holds a patch's series."""
+    def image_paths(
+        self, patch: Patch, source: Source = S2, frames: Sequence[int] | None = None
+    ) -> tuple[Path, ...]:
+        """Return the one file that holds a patch's series, whatever the frames."""
         return (self.image_path(patch, source),)
 
     def target_path(self, patch: Patch) -> Path:
@@ -209,13 +207,11 @@ class PastisFolder(Folder):
         if len(series.shape) != 4 or series.shape[1] != source.channels or series.dtype != source.dtype:
             expected = f"{np.dtype(source.dtype)} [dates, {source.channels}, H, W]"
             raise unreadable(path, expected, _described(series))
+        if 0 in series.shape:
+            raise unreadable(path, "at least one pixel", _described(series))
         if series.shape[0] != len(days):
             raise unreadable(path, f"{len(days)} frames, as {METADATA} has dates", str(series.shape[0]))
         return series
-
-
-def _content(path: Path) -> bytes:
-    return path.name.encode() + hashlib.sha256(path.read_bytes()).digest()
 
 
 def _opened(path: Path) -> ArrayFile:
@@ -235,12 +231,6 @@ def _statistics(entry: dict[str, list[float]], source: Source) -> BandStatistics
     return BandStatistics(
         tuple(value * scale for value in mean[:bands]), tuple(value * scale for value in std[:bands])
     )
-
-
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            yield from ((entry.name, entry.stat().st_size) for entry in entries)
 
 
 def _described(array: ArrayFile) -> str:

@@ -49,11 +49,17 @@ def _features(root: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DataError(_nothing_at(root))
     try:
-        features = json.loads(path.read_text(encoding="utf-8"))["features"]
-    except (ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        features, description = content["features"], content.get("described_in")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}: expected a GeoJSON FeatureCollection; got something else ({error}) - copy it again"
         ) from None
+    if description is not None and not (root / str(description)).is_file():
+        raise DataError(
+            f"{root / str(description)}: expected the file with the classes of this data set; got none"
+            " - copy it again: without it, labels would be taken for PASTIS's"
+        )
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         raise DataError(f"{path}: expected a list of features - copy it again")
     return features
@@ -61,6 +67,13 @@ def _features(root: Path) -> list[dict[str, Any]]:
 
 def _nothing_at(root: Path) -> str:
     expected = f"a PASTIS folder: {METADATA}, DATA_S2/, ANNOTATIONS/"
+    if root.exists() and not root.is_dir():
+        return f"{root}: expected {expected}; got a file - give the folder that it lies in"
+    if (root / "rasters.yaml").is_file():
+        return (
+            f"{root}: expected {expected}; got a folder of rasters - use `dataset: rasters`, or turn it into"
+            " such a folder with `data import`"
+        )
     if not root.is_dir():
         return f"{root}: expected {expected}; got no such folder - check the path"
     if inner := sorted(path.parent for path in root.glob(f"*/{METADATA}")):
@@ -79,7 +92,7 @@ def _patch(properties: Any, number: int, season_start: date) -> Patch:
     if type(fold) is not int or fold not in FOLDS:
         raise ValueError(f"patch {patch_id}: expected Fold to be one of {FOLDS}; got {fold!r}")
     try:
-        days = tuple(_days(properties.get("dates-S2"), season_start))
+        days = _shared(tuple(_days(properties.get("dates-S2"), season_start)))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f'patch {patch_id}: expected dates-S2 to be {{"0": YYYYMMDD, ...}}; got {error}'
@@ -94,7 +107,7 @@ def _patch(properties: Any, number: int, season_start: date) -> Patch:
 def _radar_days(properties: dict[str, Any], source: Source, season_start: date) -> tuple[int, ...]:
     """Return the days of a radar source, none where they are faulty: most networks do not need them."""
     try:
-        return tuple(_days(properties.get(source.dates), season_start))
+        return _shared(tuple(_days(properties.get(source.dates), season_start)))
     except (ValueError, TypeError, AttributeError):
         return ()
 
@@ -105,9 +118,15 @@ def _days(dates: Any, season_start: date) -> Iterator[int]:
     if not stored:
         raise ValueError("no dates")
     for _, day in sorted(stored.items(), key=lambda item: int(item[0])):
-        yield (_date(str(day)) - season_start).days
+        yield _day(str(day), season_start)
 
 
-@lru_cache(maxsize=4096)  # the patches of one satellite tile share their dates
-def _date(yyyymmdd: str) -> date:
-    return date.fromisoformat(yyyymmdd)
+# The patches of one satellite tile share their dates: they are worked out and kept in memory once.
+@lru_cache(maxsize=4096)
+def _day(yyyymmdd: str, season_start: date) -> int:
+    return (date.fromisoformat(yyyymmdd) - season_start).days
+
+
+@lru_cache(maxsize=512)
+def _shared(days: tuple[int, ...]) -> tuple[int, ...]:
+    return days

@@ -33,7 +33,7 @@ class Sample:
     images_TCHW: NDArray[np.int16]
     """The bands of the trial's sensors, in the order and units of ``config.bands``."""
     days_T: NDArray[np.int64]
-    """Days of Sentinel-2 since ``pastis.SEASON_START``, also where only the radar of those days is read."""
+    """Sentinel-2's, since the data set's 1 September, also where only radar is read."""
     valid_T: NDArray[np.bool_]
     """False for padding."""
     target_HW: NDArray[np.uint8]

@@ -75,9 +75,10 @@ def even_frames(days: Sequence[int], length: int) -> tuple[int, ...]:
 def calendar_frames(days: Sequence[int], length: int) -> tuple[int, ...]:
     """Return the frames nearest to ``length`` fixed days of the year, one for each, in order.
 
-    Those days are the middles of equal parts of the 365 days from 1 September, whatever the series. As no
-    frame serves two of them, the nearest is not always free: the sum of the distances is the least that there
-    is, and of several such choices the one with the earliest frames is taken.
+    Those days are the middles of equal parts of the year from 1 September, whatever the series; of a series
+    that is longer or begins later, the year is taken in which it comes nearest to them. As no frame serves
+    two of them, the nearest is not always free: the sum of the distances is the least that there is, and of
+    several such choices the one with the earliest frames is taken.
     """
     return _nearest(tuple(days), length)
 
@@ -127,10 +128,17 @@ def _priority(days: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _nearest(days: tuple[int, ...], length: int) -> tuple[int, ...]:
-    """Assign a frame to each day of the calendar: a dynamic programme over (targets left, frames left).
+    years = range(days[0] // DAYS_OF_YEAR, days[-1] // DAYS_OF_YEAR + 1)
+    in_year = (_nearest_in([day - round(year * 365.25) for day in days], length) for year in years)
+    return min(in_year, key=lambda distance_and_frames: distance_and_frames[0])[1]  # of equals, the earliest
 
-    Both ascend, so a best assignment never crosses. Distances are counted in parts of a day that make them
-    whole numbers: sums are exact, and ties are ties on every processor.
+
+def _nearest_in(days: Sequence[int], length: int) -> tuple[float, tuple[int, ...]]:
+    """Assign a frame to each day of the calendar; return the sum of the distances, and the frames.
+
+    A dynamic programme over (targets left, frames left): both ascend, so a best assignment never crosses.
+    Distances are counted in parts of a day that make them whole numbers: sums are exact, and ties are ties on
+    every processor.
     """
     rest = [0.0] * (len(days) + 1)  # by first frame left: the least distance of the targets behind this one
     taken: list[list[bool]] = []
@@ -147,4 +155,4 @@ def _nearest(days: tuple[int, ...], length: int) -> tuple[int, ...]:
     for takes in reversed(taken):
         first = frames[-1] + 1 if frames else 0
         frames.append(takes.index(True, first))
-    return tuple(frames)
+    return rest[0], tuple(frames)

@@ -142,7 +142,7 @@ def dates_before(days_BT: Tensor, valid_BT: Tensor) -> Tensor:
 
 
 def month_of(days: Tensor) -> Tensor:
-    """Return the month, counted from 0, of days since 1 September 2018.
+    """Return the month, counted from 0, of days since a 1 September.
 
     Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years that begin in March, so that
     the leap day is their last, in eras of 400 years.

@@ -32,7 +32,7 @@ class Segmenter(nn.Module, ABC):
         """Return the logits [B, K, H, W] of each patch; under autocast they may be in half precision.
 
         ``images_BTCHW``: float32, normalised, the bands of the settings' sensors (``config.bands.bands_of``).
-        ``days_BT``: int64, days since 1 September 2018. ``valid_BT``: bool, False where a date is padding.
+        ``days_BT``: int64, days since a 1 September. ``valid_BT``: bool, False where a date is padding.
         Padded dates change nothing, whatever they hold; every patch has at least one valid date. The order
         of the dates does not matter.
         """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shapeft_tune.atomic import replacing, write_atomically
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.comparison import Comparison, compare
@@ -77,16 +77,13 @@ def _draw(name: str, comparison: Comparison, folder: Path) -> list[Path]:
     figure = FIGURES[name][1](comparison)
     paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
     for path in paths:
-        draft = path.with_name(f".{path.name}")
-        figure.savefig(draft, dpi=DOTS_PER_INCH, format=path.suffix[1:])
-        os.replace(draft, path)
+        with replacing(path) as file:
+            figure.savefig(file, dpi=DOTS_PER_INCH, format=path.suffix[1:])
     return paths
 
 
 def _replace(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+    write_atomically(path, content)
     return path
 
 

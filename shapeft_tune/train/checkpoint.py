@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
+from shapeft_tune.atomic import replacing
 from shapeft_tune.errors import TrialError
 from shapeft_tune.models import Segmenter
 
@@ -47,29 +46,9 @@ class Checkpoint:
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
-    """Write tensors and plain values; see :func:`replacing`."""
+    """Write tensors and plain values."""
     with replacing(path) as file:
         torch.save(dict(content), file)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write bytes; see :func:`replacing`."""
-    with replacing(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file beside ``path`` that is flushed to the disk and renamed over it when all went well."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.protocol import METRIC, Role
 from shapeft_tune.errors import TrialError
 from shapeft_tune.scores import CONFUSION_FILE, Scores
-from shapeft_tune.train.checkpoint import write_atomically
 from shapeft_tune.train.evaluate import Evaluation
 
 RESULT_FILE = "result.json"
+LABELS_FILE = "labels.json"
+"""Which patches a trial learns from, written before it does."""
 
 
 @dataclass(frozen=True)

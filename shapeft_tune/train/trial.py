@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.config.tuning import FinetuneTuning
-from shapeft_tune.errors import UserError, WeightsError
-from shapeft_tune.train.checkpoint import load_tensors, restore, write_atomically
+from shapeft_tune.data import problems_with
+from shapeft_tune.errors import DataError, UserError, WeightsError
+from shapeft_tune.train.checkpoint import load_tensors, restore
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
 from shapeft_tune.train.loop import BEST, LAST, train
-from shapeft_tune.train.results import Progress, TrialResult, save_confusions
+from shapeft_tune.train.results import LABELS_FILE, Progress, TrialResult, save_confusions
 from shapeft_tune.train.setup import Setup, set_up
 
 CONFIG_FILE = "config.json"
@@ -61,6 +63,8 @@ def run_trial(
     _require_same_weights(folder, setup.weights)
     if setup.weights:
         write_atomically(folder / WEIGHTS_FILE, json.dumps(dict(setup.weights), indent=1).encode())
+    labelled = [patch.id for patch in setup.splits.train.patches]
+    write_atomically(folder / LABELS_FILE, json.dumps({"labelled_patches": labelled}).encode())
     if done:  # trained as a search trial, to be scored on the test folds now
         return _concluded(setup, folder, role, done.seconds)
     position = train(setup, folder, on_progress, should_stop)
@@ -93,6 +97,8 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
         )
     config = TrialConfig.model_validate_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     setup = set_up(_without_what_was_trained(config), places, role, device)
+    if problems := problems_with(config, setup.splits.train.folder):
+        raise DataError("\n  ".join(["the data set does not serve this trial:", *map(str, problems)]))
     _require_same_weights(folder, setup.weights)
     restore(setup.model, load_tensors(folder / BEST)["model"])
     return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)

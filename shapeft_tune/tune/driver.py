@@ -19,7 +19,7 @@ from shapeft_tune.tune.trainable import INTERRUPTED, OBSTRUCTED, STOP_FILE, Orde
 
 logger = logging.getLogger(__name__)
 
-ARTIFACTS = ("result.json", CONFUSION_FILE)
+ARTIFACTS = ("labels.json", "result.json", CONFUSION_FILE)
 CHECKPOINTS = ("last.pt", "best.pt")
 
 

@@ -19,9 +19,9 @@ from shapeft_tune.data import Folder, class_pixels_of, open_dataset
 from shapeft_tune.data.labels import Draw, draw_labels, sum_of_pixels
 from shapeft_tune.tune.preflight import variants
 
-SHOWN_IDS = 6
-"""Patch ids that a person is shown of each subset."""
-COLUMNS = ("labels", "draw", "seed", "folds", "patches", "classes", "ids", "strategies")
+SHOWN = 6
+"""Patches that a person is shown of each subset."""
+COLUMNS = ("labels", "draw", "seed", "folds", "patches", "classes", "which", "strategies")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class LabelledSubset:
     """Where they come from: other ones in each rotation."""
     patches: tuple[int, ...]
     """Ids, ascending."""
+    names: tuple[str, ...]
+    """What the data set's owner calls them."""
     class_names: tuple[str, ...]
     pixels_K: tuple[int, ...]
     """Labelled pixels of each class, void left out."""
@@ -91,10 +93,10 @@ def _place(subset: LabelledSubset) -> tuple[float, str, bool, int, tuple[int, ..
 def _asked_for(sweep: SweepConfig) -> Iterator[tuple[str, DataConfig, Role, int]]:
     """Yield what every option of a choice asks for: which labels are drawn may be searched too."""
     for cell in sweep.cells:
-        template = cell.trial(cell.first_corners)
-        for trial in variants(cell):
-            if cell.rotations == 1 or trial.data.folds == template.data.folds:  # the search does not rotate
-                yield cell.strategy, trial.data, Role.SEARCH, trial.seed
+        trials = list(variants(cell))
+        for trial in trials[: len(trials) // cell.rotations]:  # the search does not rotate
+            yield cell.strategy, trial.data, Role.SEARCH, trial.seed
+        for trial in trials:
             for number in range(sweep.budget.confirmation_seeds):
                 yield cell.strategy, trial.data, Role.CONFIRMATION, trial.seed + 1 + number
 
@@ -110,6 +112,7 @@ def _subset(config: DataConfig, role: Role, seed: int, folder: Folder) -> Labell
         strategies=(),
         train_folds=config.folds.train,
         patches=tuple(patch.id for patch in labelled.patches),
+        names=tuple(map(folder.name_of, labelled.patches)),
         class_names=folder.class_names,
         pixels_K=labelled.pixels_K,
         whole_K=sum_of_pixels(pixels.values(), len(folder.class_names)),
@@ -128,6 +131,7 @@ def labels_json(subsets: Iterable[LabelledSubset]) -> list[dict[str, Any]]:
             "train_folds": list(subset.train_folds),
             "count": len(subset.patches),
             "patches": list(subset.patches),
+            "names": list(subset.names),
             "class_shares": dict(zip(subset.class_names, _shares(subset.pixels_K), strict=True)),
             "class_shares_of_all": dict(zip(subset.class_names, _shares(subset.whole_K), strict=True)),
         }
@@ -152,7 +156,7 @@ def _subsets_table(subsets: Iterable[LabelledSubset], sweep: SweepConfig) -> Tab
         )
     several = any(len(same[0].strategies) < len(sweep.strategies) for same in rows.values())
     table = _table(
-        left=["draw", "seed", "folds", "ids", "strategies"], columns=COLUMNS if several else COLUMNS[:-1]
+        left=["draw", "seed", "folds", "which", "strategies"], columns=COLUMNS if several else COLUMNS[:-1]
     )
     for same in rows.values():
         subset = same[0]
@@ -163,7 +167,7 @@ def _subsets_table(subsets: Iterable[LabelledSubset], sweep: SweepConfig) -> Tab
             " ".join(map(str, subset.train_folds)),
             str(len(subset.patches)),
             f"{subset.classes}/{subset.possible_classes}",
-            _folded(subset.patches),
+            _folded(subset.names),
             *([", ".join(subset.strategies)] if several else []),
         )
     return table
@@ -206,9 +210,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:g} %"
 
 
-def _folded(ids: Sequence[int]) -> str:
-    shown = " ".join(map(str, ids[:SHOWN_IDS]))
-    rest = len(ids) - SHOWN_IDS
+def _folded(names: Sequence[str]) -> str:
+    shown = " ".join(names[:SHOWN])
+    rest = len(names) - SHOWN
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from shapeft_tune.errors import DataError, HomeError, Problem
 from shapeft_tune.models import build_model, try_out
 from shapeft_tune.models.weights import noting_digests
 
+Tell = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -32,8 +34,10 @@ class Contents:
     """Of what else a strategy reads, a checkpoint or radar, in 16 digits, by strategy and name."""
 
 
-def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
+def check_sweep(sweep: SweepConfig, places: Places, tell: Tell = lambda sentence: None) -> Contents:
     """Check every cell's data, weights and network, downloading weights where they must be.
+
+    ``tell`` hears what was done to the data and nobody may overlook.
 
     Raises:
         DataError: with everything that the data set lacks.
@@ -41,7 +45,7 @@ def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
         UserError: a network takes no patches of this size, or its tuning selects nothing.
     """
     trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in variants(cell)]
-    data_sets = _DataSets(places)
+    data_sets = _DataSets(places, tell)
     data = _check_data((trial for _, trial in trials), data_sets)
     read: dict[tuple[Dataset, str, ModelConfig, tuple[int, int]], dict[str, str]] = {}
     by_strategy: dict[str, dict[str, str]] = {}
@@ -53,9 +57,9 @@ def check_sweep(sweep: SweepConfig, places: Places) -> Contents:
     return Contents(data, by_strategy)
 
 
-def check_trial(trial: TrialConfig, places: Places) -> str:
+def check_trial(trial: TrialConfig, places: Places, tell: Tell = lambda sentence: None) -> str:
     """Check the data and weights of one trial, and return what both amount to; see :func:`check_sweep`."""
-    data_sets = _DataSets(places)
+    data_sets = _DataSets(places, tell)
     data = _check_data([trial], data_sets)
     return "+".join([data, *sorted(_check_model(trial, data_sets, places).values())])
 
@@ -63,8 +67,8 @@ def check_trial(trial: TrialConfig, places: Places) -> str:
 class _DataSets:
     """The data sets of a file: each is opened once, and its series measured once, for all trials."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, places: Places, tell: Tell) -> None:
+        self._places, self._tell = places, tell
         self._folders: dict[Dataset, Folder] = {}
         self._sizes: dict[Dataset, SizeOf] = {}
 
@@ -80,6 +84,8 @@ class _DataSets:
                 cache_bytes=places.cache_bytes,
             )
             self._folders[dataset], self._sizes[dataset] = folder, cache(folder.size)
+            for sentence in folder.told:
+                self._tell(sentence)
         return self._folders[dataset]
 
     def size(self, trial: TrialConfig) -> tuple[int, int]:
@@ -152,10 +158,12 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
 def variants(cell: Cell) -> Iterator[TrialConfig]:
     """Yield a trial with every option of every choice, as data, model and weights may depend on it.
 
-    And one for each rotation of the folds.
+    And each of them for every rotation of the folds, the unrotated first.
     """
     first = cell.first_corners
-    yield from (cell.trial(first, rotation=rotation) for rotation in range(cell.rotations))
+    options = [first]
     for path, range_ in cell.ranges.items():
         if isinstance(range_, Choice):
-            yield from (cell.trial(first | {path: option}) for option in range_.options[1:])
+            options += [first | {path: option} for option in range_.options[1:]]
+    for rotation in range(cell.rotations):
+        yield from (cell.trial(values, rotation=rotation) for values in options)

@@ -21,7 +21,7 @@ from shapeft_tune.tune.cluster import ClusterOptions, cluster, require_slots
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger import CellCounts, Ledger
 from shapeft_tune.tune.lock import sole_driver
-from shapeft_tune.tune.preflight import Contents, check_sweep, require_writable
+from shapeft_tune.tune.preflight import Contents, Tell, check_sweep, require_writable
 from shapeft_tune.tune.trainable import STOP_FILE, Order, trial_function
 
 WORKER_DEATHS = 3
@@ -52,6 +52,7 @@ def run_sweep(
     tracking_uri: str,
     options: ClusterOptions,
     on_event: Callable[[Event, Ledger], None],
+    tell: Tell = lambda sentence: None,
 ) -> SweepRun:
     """Run every trial that the file declares and the ledger does not hold.
 
@@ -61,6 +62,7 @@ def run_sweep(
         tracking_uri: of the record.
         options: which cluster.
         on_event: told of everything that happens to a trial.
+        tell: told what was done to the data and nobody may overlook.
 
     Raises:
         UserError: something is wrong that can be known before any trial starts.
@@ -68,7 +70,7 @@ def run_sweep(
     folder = places.sweep_folder(sweep.name)
     require_writable(folder)
     with sole_driver(folder):
-        contents = check_sweep(sweep, places)
+        contents = check_sweep(sweep, places, tell)
         return _run_missing(sweep, places, contents, tracking_uri, options, on_event)
 
 

@@ -115,3 +115,31 @@ def test_every_name_that_is_accepted_can_be_recorded(name):
     (recorded,) = storable({f"test/iou/{name}": 0.5})
     _validate_metric_name(recorded)
     assert recorded.strip() == recorded
+
+
+def test_one_void_value_needs_no_brackets(tmp_path):
+    assert loaded(tmp_path, void=255).void == (255,)
+
+
+PLAIN_WORDS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "void in words": ({"void": "none"}, "void", "integer"),
+    "bands in one text": ({"bands": "B2, B3"}, "bands", "a list of the names of bands"),
+    "classes as a list": ({"classes": ["grass", "wheat"]}, "classes", "a name for each label value"),
+    "folds in one word": ({"folds": "fold"}, "folds", "one of column, patches, blocks_metres"),
+    "no bands": ({"bands": []}, "bands", "all of B2"),
+    "too few classes": ({"classes": {0: "grass"}}, "classes", "at least 2 classes"),
+    "labels found as images": (
+        {"images": "{patch}.tif", "labels": "{patch}.tif"},
+        "labels",
+        "another pattern",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "field", "words"), PLAIN_WORDS.values(), ids=PLAIN_WORDS)
+def test_a_mistake_of_form_is_told_without_words_of_python(tmp_path, changes, field, words):
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, **changes)
+    (problem,) = caught.value.problems
+    assert (problem.path, words in str(problem)) == (field, True), str(problem)
+    assert not any(word in str(problem) for word in ("tuple", "dictionary", "instance", "after validation"))

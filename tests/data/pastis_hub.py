@@ -34,6 +34,8 @@ class Hub(ThreadingHTTPServer):
         self.refused: dict[str, int] = {}
         """Status of what is not sent."""
         self.sent: list[str] = []
+        self.waits: dict[str, threading.Event] = {}
+        """What has to happen before the second half of a file is sent; given up after some seconds."""
 
     @property
     def endpoint(self) -> str:
@@ -89,16 +91,28 @@ class Answer(BaseHTTPRequestHandler):
             sent = take(path, content)
         linked = {"X-Linked-ETag": f'"{_sha256(content)}"', "X-Linked-Size": str(len(content))}
         headers = {"X-Repo-Commit": commit, "ETag": f'"{_git(content)}"'}
-        self._send(200, sent, headers | (linked if _is_large(path) else {}))
+        wait = self.server.waits.get(path) if with_content else None
+        self._send(200, sent, headers | (linked if _is_large(path) else {}), wait)
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str] | None = None,
+        wait: threading.Event | None = None,
+    ) -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+        if self.command == "HEAD":
+            return
+        half = len(content) // 2 if wait else 0
+        self.wfile.write(content[:half])
+        if wait:
+            wait.wait(5)  # less than the client waits for an answer
+        self.wfile.write(content[half:])
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from shapeft_tune.data.cache import Cache, CachedFolder
 from shapeft_tune.data.datasets import open_dataset
 from shapeft_tune.data.folder import ALL_BANDS, WHOLE, Patch, Window
 from shapeft_tune.data.pastis import PastisFolder
+from shapeft_tune.data.rasters.folder import RasterFolder
 from shapeft_tune.data.sources import S1A, S2, Source
 from shapeft_tune.data.splits import Split
 from shapeft_tune.errors import DataError
+from tests.data.rasters.own_rasters import BANDS, DATES, SIDE, OwnRasters, write_raster
 
 CORNER: Window = (slice(1, 4), slice(2, 7))
 IMAGE = 10 * 8 * 8 * 2 + module.HEADER
@@ -340,7 +343,7 @@ def test_a_cache_that_can_only_be_read_serves_what_it_has(cached, slow, monkeypa
     def read_only(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(module.os, "utime", read_only)
+    monkeypatch.setattr(os, "utime", read_only)
     monkeypatch.setattr(FileLock, "acquire", read_only)
     np.testing.assert_array_equal(cached.images(patch, (0,)), values(patch.id, (0,)))
     slow.log.unlink(missing_ok=True)
@@ -348,6 +351,114 @@ def test_a_cache_that_can_only_be_read_serves_what_it_has(cached, slow, monkeypa
     assert slow.reads() == []
     cached.images(patch, (0, 1))
     assert slow.reads() == ["S2 0 0", "S2 0 1"]
+
+
+def test_a_platform_that_notes_no_use_of_open_files_serves_copies_and_notes_their_use(
+    cached, slow, place, monkeypatch
+):
+    patch, real = slow.patches[0], os.utime
+    cached.images(patch, (0,))
+    (copy,) = copies(place)
+    os.utime(copy, (1000, 1000))
+    slow.reads()
+
+    def by_name_alone(path: Any, *rest: Any, **named: Any) -> None:
+        if isinstance(path, int):
+            raise NotImplementedError("utime: an open file on this platform")
+        real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "utime", by_name_alone)
+    np.testing.assert_array_equal(cached.images(patch, (0,)), values(patch.id, (0,)))
+    assert slow.reads() == []
+    assert copy.stat().st_mtime > 1000
+
+
+def test_a_platform_that_notes_no_use_at_all_serves_copies(cached, slow, place, monkeypatch):
+    patch = slow.patches[0]
+    cached.images(patch, (0,))
+    (copy,) = copies(place)
+    os.utime(copy, (1000, 1000))
+    slow.reads()
+
+    def lacking(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("utime")
+
+    monkeypatch.setattr(os, "utime", lacking)
+    np.testing.assert_array_equal(cached.images(patch, (0,)), values(patch.id, (0,)))
+    assert slow.reads() == []
+
+
+@pytest.fixture
+def rasters(tmp_path_factory) -> RasterFolder:
+    """Return rasters of which the first patch has 61 dates, a file for each; frame f is date f."""
+    own = OwnRasters(tmp_path_factory.mktemp("rasters")).with_images()
+    first = own.image("a")
+    for later in range(1, 61):
+        day = DATES[0] + timedelta(days=later)
+        shutil.copy(first, first.with_name(f"{day:%Y%m%d}.tif"))
+    for unwanted in DATES[1:]:  # of the other patches, to open fewer files
+        for name in "bcde":
+            own.image(name, unwanted).unlink()
+    own.image("a", DATES[2]).unlink()
+    return own.opened()
+
+
+@pytest.fixture
+def looked_at(monkeypatch) -> list[str]:
+    """Return the names of all files that are looked at from now on."""
+    names: list[str] = []
+    real = os.stat
+
+    def noting(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        names.append(Path(path).name)
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", noting)
+    return names
+
+
+def test_one_of_61_files_is_looked_at_for_one_of_61_dates(rasters, place, looked_at):
+    cached = CachedFolder.around(rasters, Cache(place, 10**9))
+    patch = rasters.patches[0]
+    assert len(patch.days) == 61
+    expected = cached.images(patch, (7,))
+    looked_at.clear()
+    np.testing.assert_array_equal(cached.images(patch, (7,)), expected)
+    assert sorted(looked_at) == ["20190312.tif", "a.tif"]
+
+
+def test_a_file_is_looked_at_once_however_many_frames_it_holds(cached, slow, looked_at):
+    patch = slow.patches[0]
+    cached.images(patch, range(5))
+    looked_at.clear()
+    cached.images(patch, (0, 1, 2, 3, 4, 4))
+    assert sorted(looked_at) == ["S2_0.npy", "TARGET_0.npy"]
+
+
+def test_a_changed_date_is_read_again_and_the_others_are_not(rasters, place, monkeypatch):
+    cached = CachedFolder.around(rasters, Cache(place, 10**9))
+    patch = rasters.patches[0]
+    cached.images(patch, (3, 4, 5))
+    (changed,) = rasters.image_paths(patch, S2, (4,))
+    write_raster(changed, np.full((len(BANDS), SIDE, SIDE), 7, dtype=np.int16))
+    os.utime(changed, ns=(10**18, 10**18))
+    expected = rasters.images(patch, (3, 4, 5))
+    read: list[int] = []
+    real = RasterFolder.stored
+
+    def noting(folder: RasterFolder, of: Patch, frames: Sequence[int], *rest: Any) -> NDArray[np.int16]:
+        read.extend(frames)
+        return real(folder, of, frames, *rest)
+
+    monkeypatch.setattr(RasterFolder, "stored", noting)
+    np.testing.assert_array_equal(cached.images(patch, (3, 4, 5)), expected)
+    assert read == [4]
+
+
+def test_what_may_not_be_overlooked_is_told_of_the_folder_itself(rasters, place):
+    noted = replace(rasters, empty=3)
+    told = CachedFolder.around(noted, Cache(place, 10**9)).told
+    assert told == noted.told != ()
 
 
 def test_nobody_waits_for_ever_for_one_who_is_stuck(cached, slow, place, monkeypatch):
@@ -470,6 +581,22 @@ def test_room_and_turn_of_a_killed_writer_come_back(cached, slow, place):
 def test_a_data_set_is_opened_through_the_cache_where_one_is_given(slow, place, tmp_path):
     opened = open_dataset(PastisDataset(), data=slow.root, home=tmp_path, cache=place, cache_bytes=7)
     assert isinstance(opened, CachedFolder)
-    assert opened.cache == Cache(place, 7)
+    assert opened.cache == Cache(place / "shapeft_tune-cache", 7)  # place may hold other things
     assert opened.facts == tmp_path / "facts"
     assert isinstance(open_dataset(PastisDataset(), data=slow.root, home=tmp_path), PastisFolder)
+
+
+def test_files_of_others_in_the_folder_are_neither_counted_nor_removed(slow, tmp_path):
+    """The folder may be someone's scratch disk."""
+    place = tmp_path / "scratch"
+    theirs = [place / "thesis" / "chapter.tar", place / "shapeft_tune-cache" / "notes.txt"]
+    for path in theirs:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(10**6))
+        os.utime(path, (0, 0))
+    opened = open_dataset(PastisDataset(), data=slow.root, home=tmp_path, cache=place, cache_bytes=10**5)
+    patch = opened.patches[0]
+    opened.stored(patch, [0], S2, WHOLE)
+    assert all(path.stat().st_size == 10**6 for path in theirs)
+    kept = [path for path in (place / "shapeft_tune-cache").rglob(f"S2_{patch.id}/0-*") if path.is_file()]
+    assert len(kept) == 1  # there was room for it: what others keep there does not count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from filelock import FileLock
 
 from shapeft_tune.data import download as downloading
 from shapeft_tune.data.check import check_folder
-from shapeft_tune.data.download import Plan, RemoteFile, download, plan_download
+from shapeft_tune.data.download import Plan, download, plan_download
+from shapeft_tune.data.journal import OWN_FOLDER
 from shapeft_tune.data.normalisation import write_statistics
 from shapeft_tune.errors import DataError
 from tests.data.pastis_hub import COMMIT, Hub, files_of, point_at, serving
@@ -58,7 +60,7 @@ def refusal(to: Path, *modalities: str) -> str:
 
 def held(to: Path) -> dict[str, bytes]:
     """Return the data set's files; not what the download keeps for itself."""
-    paths = [path for path in to.rglob("*") if path.is_file() and downloading.OWN_FOLDER not in path.parts]
+    paths = [path for path in to.rglob("*") if path.is_file() and OWN_FOLDER not in path.parts]
     return {str(path.relative_to(to)): path.read_bytes() for path in paths}
 
 
@@ -94,27 +96,57 @@ def test_the_plan_states_the_disk_of_what_is_missing_alone(hub, files, to):
     assert plan_download(to).missing == plan_download(to).unchecked == ()
 
 
-def test_progress_is_told_of_every_file_once(hub, to):
-    told: list[RemoteFile] = []
+def test_progress_never_goes_back_and_ends_with_every_file_and_byte(hub, to):
+    told: list[tuple[int, int]] = []
     plan = plan_download(to)
-    download(plan, told.append)
-    assert sorted(file.path for file in told) == sorted(file.path for file in plan.files)
+    download(plan, lambda files, size: told.append((files, size)))
+    assert told == sorted(told)
+    assert told[-1] == (len(plan.files), sum(file.size for file in plan.files))
+
+
+@pytest.mark.timeout(60)
+def test_progress_goes_on_while_a_file_is_coming(hub, files, to, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)
+    large = "DATA_S2/S2_4.npy"
+    files[large] = bytes(1 << 20)
+    hub.waits[large] = threading.Event()
+    plan = plan_download(to)
+    others = sum(file.size for file in plan.files if file.path != large)
+    while_coming = []
+
+    def show(count: int, size: int) -> None:
+        if size >= others + (1 << 18) and not (to / large).exists():
+            while_coming.append(size)
+            hub.waits[large].set()
+
+    download(plan, show)
+    assert while_coming
+    assert while_coming[0] <= others + (1 << 19)
+
+
+def test_progress_leaves_out_what_an_earlier_download_left_half(hub, to):
+    left = to / ".download/incoming/.cache/huggingface/download/a.0.incomplete"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(1 << 20))
+    told: list[int] = []
+    plan = plan_download(to)
+    download(plan, lambda files, size: told.append(size))
+    assert max(told) == sum(file.size for file in plan.files)
 
 
 def test_a_download_that_was_stopped_fetches_only_the_rest(hub, files, to, monkeypatch):
     monkeypatch.setattr(downloading, "WORKERS", 1)
     plan = plan_download(to)
-    told: list[RemoteFile] = []
 
-    def stop(file: RemoteFile) -> None:
-        told.append(file)
-        if len(told) == 4:
+    def stop(count: int, size: int) -> None:
+        if count == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download(plan, stop)
     before = held(to)
     assert 4 <= len(before) < len(plan.files)
+    assert plan_download(to).unchecked == ()  # also what was under way then is known
     with (to / ".download/journal.jsonl").open("a") as journal:
         journal.write('{"path": "DATA_S2/S2_')  # as a kill in the middle of a line leaves it
     hub.sent.clear()
@@ -217,9 +249,9 @@ def test_a_modality_that_the_repository_lacks_is_named_with_what_it_has(hub, to)
     assert "expected some of s2, s1a, s1d, spot" in refusal(to, "radar")
 
 
-def _zipped(files: dict[str, bytes], cut: int = 0) -> bytes:
+def _zipped(files: dict[str, bytes], cut: int = 0, compression: int = zipfile.ZIP_STORED) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+    with zipfile.ZipFile(packed, "w", compression) as archive:
         for path, content in files.items():
             archive.writestr(path[cut:], content)
     return packed.getvalue()
@@ -241,6 +273,96 @@ def test_an_archive_is_unpacked_into_its_folder_once(hub, files, to, name, cut):
     (to / "DATA_S2/S2_1.npy").unlink()
     fetched(to)
     assert of(held(to), "DATA_S2") == series
+
+
+@pytest.fixture
+def archive(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Pack the annotations, as the repository may at any time; their files, by path."""
+    labels = of(files, "ANNOTATIONS/")
+    for path in labels:
+        del files[path]
+    files["ANNOTATIONS.zip"] = _zipped(labels)
+    return labels
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_file_under_the_name_of_an_archives_member_is_not_overwritten(hub, archive, to, same_size):
+    path = "ANNOTATIONS/TARGET_2.npy"
+    (to / "ANNOTATIONS").mkdir(parents=True)
+    mine = bytes(len(archive[path])) if same_size else b"mine"
+    (to / path).write_bytes(mine)
+    message = refusal(to, "annotations")
+    assert f"{to / path}: expected no file, or that of IGNF/PASTIS-HD" in message
+    assert "ANNOTATIONS.zip, which holds it, stays fetched" in message
+    assert of(held(to), "ANNOTATIONS/") == {path: mine}
+    hub.sent.clear()
+    (to / path).unlink()
+    fetched(to, "annotations")
+    assert of(held(to), "ANNOTATIONS/") == archive
+    assert hub.sent == []  # neither the archive nor what was finished beside it
+
+
+def test_an_archives_member_that_is_there_already_is_no_hindrance(hub, archive, to):
+    path = "ANNOTATIONS/TARGET_2.npy"  # as a kill leaves it while files move to their places
+    (to / "ANNOTATIONS").mkdir(parents=True)
+    (to / path).write_bytes(archive[path])
+    fetched(to, "annotations")
+    assert of(held(to), "ANNOTATIONS/") == archive
+
+
+def test_an_archive_that_somebody_put_into_the_folder_is_left_alone(hub, files, archive, to):
+    to.mkdir()
+    (to / "ANNOTATIONS.zip").write_bytes(files["ANNOTATIONS.zip"])
+    fetched(to, "annotations")
+    assert of(held(to), "ANNOTATIONS/") == archive
+    assert (to / "ANNOTATIONS.zip").is_file()
+
+
+def test_verify_finds_one_flipped_byte_in_what_came_out_of_an_archive(hub, archive, to):
+    fetched(to, "annotations")
+    path = to / "ANNOTATIONS/TARGET_1.npy"
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    hub.sent.clear()
+    fetched(to, "annotations")
+    assert hub.sent == []
+    download(plan_download(to, ("annotations",), verify=True))
+    assert hub.sent == ["ANNOTATIONS.zip"]
+    assert of(held(to), "ANNOTATIONS/") == archive
+    hub.sent.clear()
+    download(plan_download(to, ("annotations",), verify=True))
+    assert hub.sent == []
+
+
+def test_room_for_what_an_archive_holds_is_asked_before_it_is_unpacked(hub, files, archive, to, monkeypatch):
+    archive["ANNOTATIONS/TARGET_4.npy"] = bytes(10**6)
+    files["ANNOTATIONS.zip"] = _zipped(archive, compression=zipfile.ZIP_DEFLATED)
+    unpacked = sum(map(len, archive.values()))
+    assert plan_download(to, ("annotations",)).disk < unpacked  # packed well: the plan could not know
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda path: Disk(10**9, 0, unpacked - 1))
+    message = refusal(to, "annotations")
+    assert f"{to}: expected 1.0 MB of free disk to unpack ANNOTATIONS.zip; got 1.0 MB - make room" in message
+    assert of(held(to), "ANNOTATIONS") == {}
+    hub.sent.clear()
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda path: Disk(10**9, 0, unpacked))
+    fetched(to, "annotations")
+    assert of(held(to), "ANNOTATIONS/") == archive
+    assert "ANNOTATIONS.zip" not in hub.sent
+
+
+def test_an_archive_that_holds_a_file_twice_is_refused(hub, files, archive, to):
+    files["ANNOTATIONS.zip"] = _zipped(archive | {"TARGET_1.npy": b"another"})
+    assert "expected each file once; got ANNOTATIONS/TARGET_1.npy twice" in refusal(to, "annotations")
+    assert of(held(to), "ANNOTATIONS") == {}
+
+
+def test_a_file_in_the_place_of_a_folder_says_so(hub, to):
+    to.mkdir()
+    (to / "ANNOTATIONS").touch()
+    assert "npy: expected a place that can be written to" in refusal(to, "annotations")
 
 
 def test_an_archive_that_would_write_outside_is_refused(hub, files, to):

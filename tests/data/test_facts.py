@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -132,3 +133,37 @@ def test_known_class_pixels_need_no_label_to_be_read(folder, monkeypatch: pytest
     monkeypatch.setattr(PastisFolder, "target", lambda *_: pytest.fail("a label was read"))
     assert class_pixels_of(folder, folder.patches) == first
     assert class_pixels_of(folder, folder.patches[:1]) == {1: first[1]}
+
+
+def test_a_damaged_fact_is_counted_again(handmade, tmp_path_factory):
+    root = handmade.add(1).written()
+    folder = PastisFolder.open(root, tmp_path_factory.mktemp("facts"))
+    before = class_pixels_of(folder, folder.patches)
+    (file,) = folder.facts.glob("*.json")
+    for damage in ("", "{", "no JSON"):
+        file.write_text(damage)
+        assert class_pixels_of(folder, folder.patches) == before
+    assert json.loads(file.read_text())
+
+
+def test_a_patch_that_gets_another_name_or_number_is_counted_again(handmade, tmp_path_factory):
+    """Numbers of rasters follow the order of names: a new patch in front moves all of them."""
+    folder = PastisFolder.open(handmade.add(1).add(2).written(), tmp_path_factory.mktemp("facts"))
+    counted = []
+
+    def count():
+        counted.append(None)
+        return 0
+
+    known(folder, "thing", 1, [], count)
+    renumbered = tuple(replace(patch, id=patch.id + 1) for patch in folder.patches)
+    known(replace(folder, patches=renumbered), "thing", 1, [], count)
+    known(folder, "thing", 1, [], count)
+    assert len(counted) == 2
+
+
+def test_class_pixels_of_other_classes_are_counted_again(handmade, tmp_path_factory):
+    folder = PastisFolder.open(handmade.add(1).written(), tmp_path_factory.mktemp("facts"))
+    more = replace(folder, class_names=(*folder.class_names, "hops"))
+    lengths = [len(class_pixels_of(each, each.patches)[1]) for each in (folder, more)]
+    assert lengths == [19, 20]

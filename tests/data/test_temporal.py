@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import get_args
 
 import numpy as np
@@ -109,11 +109,14 @@ def targets(length):
 def test_the_calendar_has_the_least_distance_that_there_is_with_the_earliest_frames(drawn):
     days, length = drawn
 
-    def distance(frames):  # in parts of a day that make it a whole number
-        ends = [(2 * place + 1) * 365 for place in range(length)]
+    def distance(year_and_frames):  # in parts of a day that make it a whole number
+        year, frames = year_and_frames
+        ends = [(2 * place + 1) * 365 + 2 * length * round(year * 365.25) for place in range(length)]
         return sum(abs(2 * length * days[frame] - end) for frame, end in zip(frames, ends, strict=True))
 
-    assert calendar_frames(days, length) == min(combinations(range(len(days)), length), key=distance)
+    choices = combinations(range(len(days)), length)
+    years = (0, 1) if days[-1] >= 365 else (0,)
+    assert calendar_frames(days, length) == min(product(years, choices), key=distance)[1]
 
 
 @given(series_and_length())
@@ -199,3 +202,20 @@ def test_more_frames_than_there_are_are_refused_or_all(policy):
     with pytest.raises(DataError, match=r"at least 7 dates; got a series of 3 .*data\.temporal_length"):
         chosen_frames((1, 2, 3), 7, policy)
     assert chosen_frames((1, 2, 3), 7, policy, pad=True) == (0, 1, 2)
+
+
+def test_calendar_takes_the_year_in_which_a_series_lies():
+    """Patches of other years, and series that begin shortly before the first of September."""
+    season = list(range(10, 360, 7))
+    expected = calendar_frames(season, 6)
+    for years in (1, 2, 5):
+        assert calendar_frames([day + round(365.25 * years) for day in season], 6) == expected
+    early = [-6, *season]
+    assert calendar_frames([day + 365 for day in early], 6) == tuple(frame + 1 for frame in expected)
+
+
+def test_calendar_of_several_years_has_dates_of_one():
+    days = list(range(0, 3 * 365, 9))
+    chosen = [days[frame] for frame in calendar_frames(days, 6)]
+    assert max(chosen) - min(chosen) < 365
+    assert min(np.diff(chosen)) > 40

@@ -101,3 +101,19 @@ def test_people_see_few_ids_and_one_row_for_seeds_with_the_same_patches(places: 
 def test_a_data_set_that_was_not_given_is_named(places: Places) -> None:
     with pytest.raises(DataError, match="--data DIR"):
         labelled_subsets(sweep(base=SMALL["base"] | {"data": {"dataset": "pastis"}}), places)
+
+
+def test_every_option_of_a_choice_is_shown_for_every_rotation(places: Places) -> None:
+    searched = {
+        "config": {"model": UTAE},
+        "search": {"data.labels": {"choice": ["stratified", "oversampled"]}},
+    }
+    declared = sweep(strategies={"searched": searched}, settings=LABELS, folds="rotate")
+    seen = {"stratified": [], "oversampled": []}
+    for subset in labelled_subsets(declared, places):
+        if subset.label_fraction < 1:
+            seen[subset.draw].append((subset.role, subset.seed, subset.train_folds))
+    folds = [(1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 1), (5, 1, 2)]
+    confirmed = [(Role.CONFIRMATION, seed, each) for seed in (1, 2) for each in folds]
+    for of_draw in seen.values():
+        assert sorted(of_draw, key=str) == sorted([(Role.SEARCH, 0, (1, 2, 3)), *confirmed], key=str)

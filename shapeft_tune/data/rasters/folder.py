@@ -12,19 +12,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapeft_tune.config.bands import S2_BANDS, BandStatistics
 from shapeft_tune.config.rasters import RASTERS_FILE, SEASON, Rasters, load_rasters
+from shapeft_tune.data.digest import digested
 from shapeft_tune.data.facts import known
-from shapeft_tune.data.folder import ALL_BANDS, READERS, WHOLE, Folder, Patch, Window
+from shapeft_tune.data.folder import ALL_BANDS, WHOLE, Folder, Patch, Window
 from shapeft_tune.data.rasters.geotiff import grid_of, opened_image, raster_window, read_labels
 from shapeft_tune.data.rasters.index import Listed, list_series
 from shapeft_tune.data.rasters.survey import Progress, Surveyed, all_faults, dealt, image_files, survey
@@ -36,21 +37,28 @@ OF_ALL_FOLDS = 0
 """What facts of the whole data set are filed under."""
 
 
-@dataclass(frozen=True)
-class Frame:
+BETWEEN = "\0"
+"""What stands between names of files: no name holds it."""
+
+
+class Frame(NamedTuple):
     """Where the bands of one date lie."""
 
-    path: Path
+    image: int
+    """Place of the file in the patch's images."""
     first: int
     """Bands before them in that file."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is known of one patch's files."""
+    """What is known of one patch's files. Kept small: every process has that of every patch."""
 
     name: str
-    labels: Path
+    labels: str
+    """From the data set's root."""
+    images: str
+    """From the data set's root, with ``BETWEEN`` between them."""
     frames: tuple[Frame, ...]
     """Of the patch's days, in the same order."""
     size: tuple[int, int]
@@ -100,7 +108,7 @@ class RasterFolder(Folder):
         if faults:
             raise DataError(all_faults(f"{file} cannot be used", faults))
         if facts:  # what is counted depends on the YAML file too, so each version has facts of its own
-            facts /= f"rasters-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+            facts /= f"rasters-{hashlib.sha256(rasters.model_dump_json().encode()).hexdigest()[:16]}"
 
         def look() -> list[dict[str, Any]]:
             return [asdict(each) for each in survey(listed, rasters, on_progress)]
@@ -116,12 +124,12 @@ class RasterFolder(Folder):
             )
         return cls(
             root,
-            tuple(_patches(listed, found, start)),
+            tuple(_patches(listed, found, start, file)),
             rasters.class_names,
             facts,
             rasters=rasters,
             file=file,
-            series=tuple(map(_series, listed, found)),
+            series=tuple(_series(root, listed, found)),
             season_start=start,
             empty=sum(each.empty for each in found),
             resampled=sum(each.resampled for each in found),
@@ -159,14 +167,15 @@ class RasterFolder(Folder):
         Only their bands and window are read; where images are resampled, what the window needs.
         """
         series = self._series_of(patch, source)
-        grid = grid_of(series.labels)
+        grid = grid_of(self.target_path(patch))
         inside = raster_window(window, grid.height, grid.width)
         count = len(S2_BANDS[bands])
         images_TCHW = np.empty((len(frames), count, inside.height, inside.width), dtype=np.int16)
         wanted = [series.frames[frame] for frame in frames]
         places = iter(images_TCHW)
-        for path, of_file in itertools.groupby(wanted, key=lambda frame: frame.path):
-            with opened_image(path, grid, self._rasters) as image:
+        files = series.images.split(BETWEEN)
+        for number, of_file in itertools.groupby(wanted, key=lambda frame: frame.image):
+            with opened_image(self.root / files[number], grid, self._rasters) as image:
                 for frame in of_file:
                     next(places)[...] = image.reflectance(frame.first, window, bands)
         return images_TCHW
@@ -183,27 +192,29 @@ class RasterFolder(Folder):
         )
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits of YAML file, index, labels, and names and sizes of images."""
-        seen = hashlib.sha256(self.file.read_bytes())
-        if self._rasters.index:
-            seen.update((self.root / self._rasters.index).read_bytes())
-        with ThreadPoolExecutor(READERS) as pool:
-            for content in pool.map(self._content, (series.labels for series in self.series)):
-                seen.update(content)
+        """Return 16 hexadecimal digits of YAML file, index, labels and samples of images' content."""
+        seen = hashlib.sha256(self._rasters.model_dump_json().encode())
+        index = [self.root / self._rasters.index] if self._rasters.index else []
+        digested(seen, self.root, [*index, *map(self.target_path, self.patches)], whole=True)
         return self._digested(seen)
 
     def digest_of(self, source: Source) -> str:
-        """Return 16 hexadecimal digits of one satellite's files, by name and size; only S2 has any."""
+        """Return 16 hexadecimal digits of samples of one satellite's files; only S2 has any."""
         seen = hashlib.sha256(source.name.encode())
         return self._digested(seen) if source == S2 else seen.hexdigest()[:16]
 
-    def image_paths(self, patch: Patch, source: Source = S2) -> tuple[Path, ...]:
-        """Return the files that hold a patch's series."""
-        return tuple(dict.fromkeys(frame.path for frame in self._series_of(patch, source).frames))
+    def image_paths(
+        self, patch: Patch, source: Source = S2, frames: Sequence[int] | None = None
+    ) -> tuple[Path, ...]:
+        """Return the files that hold a patch's series, or these frames of it, each file once."""
+        series = self._series_of(patch, source)
+        wanted = series.frames if frames is None else [series.frames[frame] for frame in frames]
+        files = series.images.split(BETWEEN)
+        return tuple(self.root / files[image] for image in dict.fromkeys(frame.image for frame in wanted))
 
     def target_path(self, patch: Patch) -> Path:
         """Return the file that holds a patch's labels."""
-        return self.series[patch.id].labels
+        return self.root / self.series[patch.id].labels
 
     @property
     def _rasters(self) -> Rasters:
@@ -218,14 +229,9 @@ class RasterFolder(Folder):
             )
         return self.series[patch.id]
 
-    def _content(self, path: Path) -> bytes:
-        name = path.relative_to(self.root).as_posix().encode()
-        return name + hashlib.sha256(path.read_bytes()).digest()
-
     def _digested(self, seen: hashlib._Hash) -> str:
-        for patch in self.patches:
-            for path in self.image_paths(patch):
-                seen.update(f"{path.relative_to(self.root).as_posix()}:{path.stat().st_size}\n".encode())
+        images = {path for patch in self.patches for path in self.image_paths(patch)}
+        digested(seen, self.root, images, whole=False)
         return seen.hexdigest()[:16]
 
 
@@ -239,14 +245,28 @@ def _last_september(dates: Sequence[date]) -> date:
     return start if start <= earliest else date(earliest.year - 1, *SEASON)
 
 
-def _patches(listed: Sequence[Listed], found: Sequence[Surveyed], start: date) -> Iterator[Patch]:
-    folds = dealt([each.block for each in found]) if any(patch.fold is None for patch in listed) else {}
+def _patches(listed: Sequence[Listed], found: Sequence[Surveyed], start: date, file: Path) -> Iterator[Patch]:
+    shared: dict[tuple[int, ...], tuple[int, ...]] = {}  # patches seen on the same days keep them once
+    folds = dealt([each.block for each in found], file) if any(patch.fold is None for patch in listed) else {}
     for number, (patch, surveyed) in enumerate(zip(listed, found, strict=True)):
-        days = tuple((date.fromisoformat(day) - start).days for _, _, day in surveyed.frames)
-        yield Patch(number, folds[surveyed.block] if patch.fold is None else patch.fold, days)
+        days = tuple(_day(day, start) for _, _, day in surveyed.frames)
+        fold = folds[surveyed.block] if patch.fold is None else patch.fold
+        yield Patch(number, fold, shared.setdefault(days, days))
 
 
-def _series(patch: Listed, surveyed: Surveyed) -> Series:
-    frames = tuple(Frame(patch.images[image][0], first) for image, first, _ in surveyed.frames)
-    height, width = surveyed.size
-    return Series(patch.name, patch.labels, frames, (height, width))
+@lru_cache(maxsize=4096)
+def _day(text: str, start: date) -> int:
+    return (date.fromisoformat(text) - start).days
+
+
+def _series(root: Path, listed: Sequence[Listed], found: Sequence[Surveyed]) -> Iterator[Series]:
+    shared: dict[tuple[Frame, ...], tuple[Frame, ...]] = {}  # alike where every date is a file
+    for patch, surveyed in zip(listed, found, strict=True):
+        frames = tuple(Frame(image, first) for image, first, _ in surveyed.frames)
+        labels, *images = (
+            path.relative_to(root).as_posix() for path in (patch.labels, *(path for path, _ in patch.images))
+        )
+        height, width = surveyed.size
+        yield Series(
+            patch.name, labels, BETWEEN.join(images), shared.setdefault(frames, frames), (height, width)
+        )

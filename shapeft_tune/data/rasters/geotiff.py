@@ -6,6 +6,7 @@ Legend: C bands, H and W pixels. Importing this file imports rasterio.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window as RasterWindow
 
 from shapeft_tune.config.rasters import Rasters
@@ -64,12 +66,31 @@ class Grid:
         apart -= [_placed(back, *corner) for corner in self.corners]
         return bool(np.abs(apart).max() < TOLERANCE)
 
+    def overlaps(self, other: Grid) -> bool:
+        """Return whether both may have land in common: whether upright boxes around them do.
+
+        True where one of them has no CRS, as then nobody knows.
+        """
+        boxes = [_box(self.corners), _box(other.corners)]
+        if self.crs != other.crs:
+            if not (self.crs and other.crs):
+                return True
+            boxes[1] = transform_bounds(other.crs, self.crs, *boxes[1])  # infinite where it has no place
+        (left, bottom, right, top), (west, south, east, north) = boxes
+        return bool(left < east and west < right and bottom < north and south < top)
+
     def __str__(self) -> str:
         (left, top), step = self.corners[0], (abs(self.transform.a), abs(self.transform.e))
         return (
             f"{self.crs.to_string() if self.crs else 'no CRS'}, {self.height} x {self.width} px"
             f" of {step[0]:.6g} x {step[1]:.6g} from ({left:.10g}, {top:.10g})"
         )
+
+
+def _box(corners: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
+    """Return (left, bottom, right, top)."""
+    x, y = zip(*corners, strict=True)
+    return min(x), min(y), max(x), max(y)
 
 
 def _placed(transform: Any, x: float, y: float) -> tuple[float, float]:
@@ -85,8 +106,17 @@ def opened(path: Path) -> Iterator[Any]:
         with rasterio.open(path) as dataset:
             yield dataset
     except (RasterioError, OSError) as error:
-        reason = "none" if not path.exists() else str(error.__cause__ or error)
-        raise unreadable(path, "a whole GeoTIFF", reason) from None
+        raise unreadable(path, "a whole GeoTIFF", _reason(path, error)) from None
+
+
+def _reason(path: Path, error: Exception) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "none"
+    except OSError as inner:
+        return inner.strerror or str(inner)
+    return str(error.__cause__ or error)
 
 
 def grid_of(path: Path) -> Grid:
@@ -186,8 +216,8 @@ def read_labels(path: Path, rasters: Rasters, window: Window = WHOLE) -> NDArray
     Raises DataError where the file holds no whole numbers, or a value that the YAML does not know.
     """
     with opened(path) as dataset:
-        dtype = np.dtype(dataset.dtypes[0])
-        if dataset.count != 1 or dtype.kind not in "ui":
+        dtype = dataset.dtypes[0]  # some of GDAL's are none of NumPy's
+        if dataset.count != 1 or not re.match("u?int", dtype):
             raise DataError(
                 f"{path}: expected one band of whole numbers; got {dataset.count} of {dtype} - write the"
                 " labels as uint8 or uint16"

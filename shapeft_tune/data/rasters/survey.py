@@ -65,17 +65,17 @@ def all_faults(head: str, faults: Sequence[str]) -> str:
     return "\n  ".join([f"{head}:", *faults[:MOST_FAULTS], *([f"... and {rest} more"] if rest > 0 else [])])
 
 
-def dealt(blocks: Sequence[str]) -> dict[str, int]:
+def dealt(blocks: Sequence[str], file: Path) -> dict[str, int]:
     """Return the fold of each block: in the order of their hashes, one to each fold in turn.
 
     So that folds are of like size, and neighbours far apart in the order. Raises DataError where there are
-    fewer blocks than folds.
+    fewer blocks than folds, with the name of the YAML file.
     """
     ordered = sorted(set(blocks), key=lambda block: hashlib.sha256(block.encode()).digest())
     if len(ordered) < len(FOLDS):
         raise DataError(
-            f"folds.blocks_metres: expected blocks for {len(FOLDS)} folds; got {len(ordered)} - make blocks"
-            " smaller, or give each patch's fold"
+            f"{file}: folds.blocks_metres: expected blocks for {len(FOLDS)} folds; got {len(ordered)} - make"
+            " blocks smaller, or give each patch's fold"
         )
     return {block: FOLDS[place % len(FOLDS)] for place, block in enumerate(ordered)}
 
@@ -89,13 +89,15 @@ def _look_at(patch: Listed, rasters: Rasters) -> tuple[Surveyed | None, list[str
     except DataError as error:
         return None, [str(error)]
     frames: list[tuple[int, int, str]] = []
-    empty, resampled = 0, 0
+    empty, resampled, apart = 0, 0, 0
     for number, (path, day) in enumerate(patch.images):
         try:
             with opened(path) as dataset:
                 dates = [day] if day else _stack_dates(path, dataset, patch.dates, rasters)
                 _require_bands(path, dataset, len(dates), rasters)
+                _require_numbers(path, dataset)
                 resampled += not Grid.of(dataset).is_same_as(grid)
+                apart += not Grid.of(dataset).overlaps(grid)
             with opened_image(path, grid, rasters) as image:
                 firsts = {day: place * len(rasters.bands) for place, day in enumerate(dates)}
                 seen = {day: first for day, first in firsts.items() if not image.is_empty(first)}
@@ -105,7 +107,11 @@ def _look_at(patch: Listed, rasters: Rasters) -> tuple[Surveyed | None, list[str
         frames += [(number, seen[day], day.isoformat()) for day in sorted(seen)]
         empty += len(firsts) - len(seen)
     if not frames and not faults:
-        faults.append(f"{patch.images[0][0]}: expected a date with values; got nodata in all {empty}")
+        came = f"got nodata in all {empty}"
+        if apart:
+            came = f"{apart} of {len(patch.images)} images do not overlap their labels, {grid}"
+            came += f"; got nodata in all {empty} dates" if apart < len(patch.images) else ""
+        faults.append(f"{patch.images[0][0]}: expected a date with values; {came}")
     size = (grid.height, grid.width)
     return (None if faults else Surveyed(frames, empty, resampled, size, block)), faults
 
@@ -117,6 +123,14 @@ def _require_bands(path: Path, dataset: Any, dates: int, rasters: Rasters) -> No
         raise DataError(
             f"{path}: expected {times}the {len(rasters.bands)} bands of the YAML file, {expected}; got"
             f" {dataset.count} - change `bands` or the file"
+        )
+
+
+def _require_numbers(path: Path, dataset: Any) -> None:
+    if refused := [dtype for dtype in dataset.dtypes if not re.match("u?int|float", dtype)]:
+        raise DataError(
+            f"{path}: expected whole or floating-point numbers; got {refused[0]} - write the bands as uint16,"
+            " int16 or float32"
         )
 
 

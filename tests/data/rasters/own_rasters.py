@@ -43,7 +43,7 @@ def write_raster(path: Path, bands_CHW: NDArray[Any], **profile: Any) -> None:
     descriptions = profile.pop("descriptions", ())
     count, height, width = bands_CHW.shape
     kind = {"driver": "GTiff", "dtype": bands_CHW.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **kind, **known | profile) as dataset:
+    with rasterio.open(path, "w", **kind | known | profile) as dataset:
         dataset.write(bands_CHW)
         for number, text in enumerate(descriptions, start=1):
             dataset.set_band_description(number, text)

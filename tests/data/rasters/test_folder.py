@@ -5,9 +5,13 @@ Legend: T frames, C bands, H and W pixels.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
-from datetime import date
+import sys
+from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,7 +25,8 @@ from shapeft_tune.config.merge import with_values
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.data import class_pixels_of, open_splits, problems_with
 from shapeft_tune.data.datasets import open_dataset
-from shapeft_tune.data.rasters.folder import RasterFolder
+from shapeft_tune.data.rasters.folder import Frame, RasterFolder
+from shapeft_tune.data.rasters.survey import Surveyed
 from shapeft_tune.data.sources import S1A, S2
 from shapeft_tune.errors import ConfigError, DataError
 from tests.data.rasters.own_rasters import BANDS, DATES, SIDE, OwnRasters, labels, values, write_raster
@@ -74,6 +79,60 @@ def test_only_the_frames_asked_for_are_opened(own):
     assert folder.images(folder.patches[0], (0, 2)).shape[0] == 2
     with pytest.raises(DataError, match=r"20190404\.tif: expected a whole GeoTIFF; got none"):
         folder.images(folder.patches[0], (1,))
+
+
+def test_the_files_of_some_frames_are_named_each_once(own, tmp_path):
+    folder = own.opened()
+    files = [own.image("b", day) for day in DATES]
+    patch = folder.patches[1]
+    assert folder.image_paths(patch) == tuple(files)
+    assert folder.image_paths(patch, S2, (2, 0, 2)) == (files[2], files[0])
+    (tmp_path / "stacks").mkdir()
+    stacks = OwnRasters(tmp_path / "stacks").with_stacks()
+    assert stacks.opened().image_paths(patch, S2, (0, 2)) == (stacks.root / "series" / "b.tif",)
+
+
+def memory_of(*roots: Any) -> int:
+    """Return the bytes of all objects that are reached from these, types and modules left out."""
+    seen: dict[int, Any] = {}
+    waiting = list(roots)
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen and not isinstance(each, type | ModuleType):
+            seen[id(each)] = each
+            waiting += gc.get_referents(each)
+    return sum(map(sys.getsizeof, seen.values()))
+
+
+def test_an_opened_folder_keeps_no_more_than_its_files_names_of_each_date(tmp_path, monkeypatch):
+    """Every process of a sweep has it: 2433 patches of 61 dates must not take 50 MB in each."""
+
+    def as_listed(listed: Any, *_: Any) -> list[Surveyed]:
+        return [
+            Surveyed(
+                [(place, 0, day.isoformat()) for place, (_, day) in enumerate(patch.images)],
+                empty=0,
+                resampled=0,
+                size=(SIDE, SIDE),
+                block="",
+            )
+            for patch in listed
+        ]
+
+    monkeypatch.setattr("shapeft_tune.data.rasters.folder.survey", as_listed)
+    own = OwnRasters(tmp_path)
+    sizes = []
+    for dates in (10, 60):
+        for name, frame in itertools.product(own.patches, range(dates)):
+            for path in (own.label(name), own.image(name, DATES[0] + timedelta(days=6 * frame))):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        folder = own.opened()
+        assert [len(patch.days) for patch in folder.patches] == [dates] * 5
+        sizes.append(memory_of(folder.series, folder.patches))
+    every_patch = 50 * len(own.patches) * len("images/a/20190305.tif?")
+    once = 50 * (sys.getsizeof(Frame(0, 0)) + 2 * sys.getsizeof(1000) + 3 * 8)
+    assert sizes[1] - sizes[0] <= every_patch + once
 
 
 def test_labels_become_classes_in_the_yaml_s_order_with_void_and_nodata_last(own):

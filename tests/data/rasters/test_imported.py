@@ -17,7 +17,7 @@ from shapeft_tune.data.normalisation import own_normalisation
 from shapeft_tune.data.pastis import PastisFolder
 from shapeft_tune.data.rasters import imported
 from shapeft_tune.data.rasters.folder import RasterFolder
-from shapeft_tune.data.rasters.imported import import_rasters
+from shapeft_tune.data.rasters.imported import import_rasters, require_nothing_at
 from shapeft_tune.errors import DataError
 from tests.data.rasters.own_rasters import BANDS, DATES, SIDE, OwnRasters
 from tests.train.tiny import TINY
@@ -132,3 +132,64 @@ def test_a_place_that_cannot_be_written_to_is_named(own, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"out: expected a folder that can be written to"):
         import_rasters(own.opened(), tmp_path / "file" / "out")
+
+
+def test_the_folder_one_is_in_is_filled_and_stays_the_same_folder(own, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert both(own, Path())[1].root == tmp_path / "out"
+    assert Path("metadata.geojson").is_file()
+
+
+def test_a_link_to_an_empty_folder_is_followed(own, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    both(own, tmp_path / "out")
+    assert (tmp_path / "real" / "metadata.geojson").is_file()
+    assert (tmp_path / "out").is_symlink()
+
+
+@pytest.mark.parametrize("where", ["file/out", "y" * 250, "circle"])
+def test_a_target_that_cannot_be_is_refused_before_anything_is_read(tmp_path, where):
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(DataError, match="expected a folder that can be written to; got"):
+        require_nothing_at(tmp_path / where)
+
+
+@pytest.mark.parametrize("where", ["new/out", "out"])
+def test_a_target_that_may_not_be_written_to_is_refused_before_anything_is_read(tmp_path, where, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(imported.os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(DataError, match="no permission to write"):
+        require_nothing_at(tmp_path / where)
+
+
+def test_a_mount_point_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    with pytest.raises(DataError, match="no mount point - name one inside it"):
+        require_nothing_at(tmp_path)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_of_two_imports_at_once_the_second_is_told_that_the_folder_is_not_empty(own, tmp_path, is_there):
+    to = tmp_path / "out"
+    if is_there:
+        to.mkdir()
+    rasters = own.opened()
+    seen: list[int] = []
+
+    def other_import(done: int, total: int) -> None:
+        if not seen:
+            seen.append(done)
+            import_rasters(rasters, to)
+
+    with pytest.raises(DataError, match="it holds something already"):
+        import_rasters(rasters, to, other_import)
+    assert len(PastisFolder.open(to).patches) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rasters"]
+
+
+def test_the_metadata_names_the_file_that_describes_the_classes(own, tmp_path):
+    folder = both(own, tmp_path / "out")[1]
+    assert (folder.root / metadata(folder)["described_in"]).is_file()
