@@ -501,3 +501,20 @@ def test_a_trial_is_not_evaluated_on_patches_of_several_sizes(
     path = next((own_sample / "DATA_S2").glob("*.npy"))
     np.save(path, np.load(path)[..., :8, :8])
     mistake(shapeft("evaluate", trial, "--data", own_sample, "--home", home), "patches of one size")
+
+
+def test_plan_says_that_rasters_are_resampled_and_names_the_labelled_ones(
+    shapeft: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    own = OwnRasters(tmp_path / "own").with_images()
+    own.write_image("e", transform=own.transform("a"))
+    rasters = own.set(resample="nearest").written()
+    base = with_values(SMALL["base"], {"data": {"dataset": "rasters", "normalisation": "own"}})
+    settings = {"label_fractions": [1.0], "temporal_lengths": [1]}
+    file = written(tmp_path / "sweep.yaml", SMALL | {"base": base, "settings": settings})
+    outcome = shapeft("plan", file, "--data", rasters, "--labels", "--home", tmp_path / "home")
+    assert outcome.code == 0, outcome.err
+    assert "1 images lie on another grid than their labels and are resampled (nearest)." in outcome.err
+    (line,) = [line for line in outcome.out.splitlines() if line.strip().startswith("100 %")]
+    assert line.split()[-3:] == ["a", "b", "c"]
