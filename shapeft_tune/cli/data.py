@@ -151,19 +151,14 @@ def data_import(
 
     An import that is interrupted may leave a folder DIR.unfinished-... beside DIR, which can be deleted.
     """
-    from rich.progress import Progress
-
     from shapeft_tune.data.rasters.folder import RasterFolder
     from shapeft_tune.data.rasters.imported import import_rasters, require_nothing_at
 
     require_nothing_at(to)
-    console = open_console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        looked, written = bar.add_task("looking"), bar.add_task("writing")
-        folder = RasterFolder.open(
-            rasters, on_progress=lambda done, total: bar.update(looked, completed=done, total=total)
-        )
-        import_rasters(folder, to, lambda done, total: bar.update(written, completed=done, total=total))
+    with _bar("looking") as on_progress:
+        folder = RasterFolder.open(rasters, on_progress=on_progress)
+    with _bar("writing") as on_progress:
+        import_rasters(folder, to, on_progress)
     for words in folder.told:
         print(words)
     print(f"{len(folder.patches)} patches in {to}; look with: python -m shapeft_tune data check {to}")

@@ -13,7 +13,7 @@ import itertools
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from shapeft_tune.data.clouds import BLUE, CLOUDY, cloud_shares
-from shapeft_tune.data.folder import READERS, WHOLE, Patch, unreadable
+from shapeft_tune.data.folder import READERS, WHOLE, OnProgress, Patch, no_progress, unreadable
 from shapeft_tune.data.pastis import STATISTICS, Description, PastisFolder
 from shapeft_tune.data.pastis_metadata import METADATA, read_metadata
 from shapeft_tune.data.sources import RADAR, S2, Source
@@ -118,9 +118,7 @@ class _Finding:
     faults: list[str] = field(default_factory=list)
 
 
-def check_folder(
-    root: Path, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> FolderReport:
+def check_folder(root: Path, on_progress: OnProgress = no_progress) -> FolderReport:
     """Look at every file of the folder.
 
     ``on_progress`` is told how many patches are done, of how many. Faults are collected; DataError is raised

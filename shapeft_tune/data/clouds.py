@@ -14,14 +14,13 @@ Legend: T frames of one patch, H and W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapeft_tune.config.bands import S2_BANDS
-from shapeft_tune.data.facts import known
-from shapeft_tune.data.folder import READERS, WHOLE, Folder, Patch
+from shapeft_tune.data.facts import known_of_patches
+from shapeft_tune.data.folder import WHOLE, Folder, Patch
 from shapeft_tune.data.sources import S2
 
 CLOUD_BLUE = 2000
@@ -42,27 +41,11 @@ def cloud_shares_of(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple
     Reads band B2 alone, frame by frame, and where ``folder.facts`` is set, once for all trials: then of all
     patches of these patches' folds.
     """
-    if folder.facts is None:
-        return _shares(folder, patches)
-    shares: dict[int, tuple[float, ...]] = {}
-    for fold in sorted({patch.fold for patch in patches}):
-        shares |= _shares_of_fold(folder, fold)
-    return {patch.id: shares[patch.id] for patch in patches}
 
-
-def _shares_of_fold(folder: Folder, fold: int) -> dict[int, tuple[float, ...]]:
-    patches = folder.in_folds({fold})
-    files = [path for patch in patches for path in folder.image_paths(patch, S2)]
-    # A fact outlives the code that counted it: another threshold must be another fact.
-    shares = known(folder, f"clouds-b2-{CLOUD_BLUE}", fold, files, lambda: _shares(folder, patches))
-    return {int(id): tuple(of_frames) for id, of_frames in shares.items()}
-
-
-def _shares(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[float, ...]]:
     def of_patch(patch: Patch) -> tuple[float, ...]:
         frames = range(len(patch.days))
         blue = (folder.images(patch, (frame,), S2, WHOLE, BLUE)[:, 0] for frame in frames)
         return tuple(float(cloud_shares(blue_1HW)[0]) for blue_1HW in blue)
 
-    with ThreadPoolExecutor(READERS) as pool:
-        return {patch.id: shares for patch, shares in zip(patches, pool.map(of_patch, patches), strict=True)}
+    name = f"clouds-b2-{CLOUD_BLUE}"  # a fact outlives the code: another threshold must be another fact
+    return known_of_patches(folder, name, patches, lambda patch: folder.image_paths(patch, S2), of_patch)

@@ -37,6 +37,15 @@ def digested(seen: hashlib._Hash, root: Path, files: Iterable[Path], *, whole: b
             seen.update(path.relative_to(root).as_posix().encode() + part)
 
 
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Return a file's size and time of change in nanoseconds; None where it cannot be looked at."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
 def _whole(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 

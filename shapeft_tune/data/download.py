@@ -27,7 +27,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from shapeft_tune.data.archives import Archive, put, require_inside
-from shapeft_tune.data.journal import OWN_FOLDER, Entry, Journal, state_of
+from shapeft_tune.data.digest import state_of
+from shapeft_tune.data.journal import OWN_FOLDER, Entry, Journal
 from shapeft_tune.data.pastis import TARGET_FOLDER
 from shapeft_tune.data.pastis_metadata import METADATA
 from shapeft_tune.data.sources import S1A, S1D, S2

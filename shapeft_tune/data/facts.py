@@ -11,16 +11,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock
 
 from shapeft_tune.atomic import write_atomically
+from shapeft_tune.data.digest import state_of
 from shapeft_tune.data.folder import READERS, Folder, Patch
 from shapeft_tune.errors import HomeError
 
+Number = TypeVar("Number", int, float)
 VERSION = 1
 """Raised with every change of what a fact means."""
 
@@ -62,32 +65,44 @@ def _read(path: Path) -> Any:
         return None
 
 
+def known_of_patches(
+    folder: Folder,
+    name: str,
+    patches: Sequence[Patch],
+    files_of: Callable[[Patch], Sequence[Path]],
+    count: Callable[[Patch], tuple[Number, ...]],
+) -> dict[int, tuple[Number, ...]]:
+    """Return what ``count`` returns for each patch, by patch id; see :func:`known`.
+
+    Where facts are kept, it is counted for all patches of these patches' folds.
+    """
+    if folder.facts is None:
+        return _counted(patches, count)
+    found: dict[int, tuple[Number, ...]] = {}
+    for fold in sorted({patch.fold for patch in patches}):
+        of_fold = folder.in_folds({fold})
+        files = [file for patch in of_fold for file in files_of(patch)]
+        fact = known(folder, name, fold, files, partial(_counted, of_fold, count))
+        found |= {int(id): tuple(numbers) for id, numbers in fact.items()}
+    return {patch.id: found[patch.id] for patch in patches}
+
+
 def class_pixels_of(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[int, ...]]:
     """Return the labelled pixels of each class, void left out, by patch id."""
-    if folder.facts is None:
-        return _class_pixels(folder, patches)
-    counted: dict[int, tuple[int, ...]] = {}
-    for fold in sorted({patch.fold for patch in patches}):
-        counted |= _class_pixels_of_fold(folder, fold)
-    return {patch.id: counted[patch.id] for patch in patches}
 
-
-def _class_pixels_of_fold(folder: Folder, fold: int) -> dict[int, tuple[int, ...]]:
-    patches = folder.in_folds({fold})
-    files = [folder.target_path(patch) for patch in patches]
-    counted = known(
-        folder, f"class-pixels-of-{folder.void}", fold, files, lambda: _class_pixels(folder, patches)
-    )
-    return {int(id): tuple(pixels) for id, pixels in counted.items()}
-
-
-def _class_pixels(folder: Folder, patches: Sequence[Patch]) -> dict[int, tuple[int, ...]]:
     def count(patch: Patch) -> tuple[int, ...]:
         labels_HW = folder.target(patch)
         return tuple(np.bincount(labels_HW.ravel(), minlength=folder.void + 1)[: folder.void].tolist())
 
+    name = f"class-pixels-of-{folder.void}"  # as many classes are counted as the data set has
+    return known_of_patches(folder, name, patches, lambda patch: (folder.target_path(patch),), count)
+
+
+def _counted(
+    patches: Sequence[Patch], count: Callable[[Patch], tuple[Number, ...]]
+) -> dict[int, tuple[Number, ...]]:
     with ThreadPoolExecutor(READERS) as pool:
-        return {patch.id: pixels for patch, pixels in zip(patches, pool.map(count, patches), strict=True)}
+        return {patch.id: numbers for patch, numbers in zip(patches, pool.map(count, patches), strict=True)}
 
 
 def _signature(folder: Folder, fold: int, files: Iterable[Path]) -> str:
@@ -96,13 +111,6 @@ def _signature(folder: Folder, fold: int, files: Iterable[Path]) -> str:
     for patch in folder.in_folds({fold}):
         seen.update(f"{patch.id}:{folder.name_of(patch)}\n".encode())
     for path in sorted(files):
-        seen.update(f"{path}:{_state(path)}\n".encode())
+        # Of a file that is not there whoever counts will say so.
+        seen.update(f"{path}:{state_of(path)}\n".encode())
     return seen.hexdigest()[:16]
-
-
-def _state(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return "none"  # whoever counts will say what is wrong with it
-    return f"{status.st_size}:{status.st_mtime_ns}"

@@ -9,7 +9,7 @@ Legend: T frames of one patch, C bands, K classes, H and W pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,13 @@ Window = tuple[slice, slice]
 """Rows and columns of a patch, in pixels."""
 WHOLE: Window = (slice(None), slice(None))
 ALL_BANDS = slice(None)
+
+OnProgress = Callable[[int, int], None]
+"""Is told how many of how many patches are done."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)

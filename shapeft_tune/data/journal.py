@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from shapeft_tune.data.archives import checksum_of
+from shapeft_tune.data.digest import state_of
 
 OWN_FOLDER = ".download"
 """Folder in the data set that holds the journal and what is under way."""
@@ -82,12 +83,3 @@ class Journal:
             if self.commit is None:
                 note({"repository": repository, "commit": commit})
             yield lambda entry: note(asdict(entry))
-
-
-def state_of(path: Path) -> tuple[int, int] | None:
-    """Return what changes with a file's content, None where there is no file."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -24,18 +24,12 @@ from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.bands import S2_BANDS, BandStatistics, Sensor
 from shapeft_tune.config.data import DataConfig
 from shapeft_tune.data.facts import known
-from shapeft_tune.data.folder import READERS, Folder, Patch
+from shapeft_tune.data.folder import READERS, Folder, OnProgress, Patch, no_progress
 from shapeft_tune.data.sources import S2, Source, sources_of
 from shapeft_tune.errors import DataError
 
-OnProgress = Callable[[int, int], None]
-"""Is told how many of how many patches are done."""
 StatisticsContent = dict[str, dict[str, list[float]]]
 """``{"Fold_1": {"mean": [...], "std": [...]}, ...}``"""
-
-
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)

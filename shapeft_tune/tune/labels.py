@@ -93,12 +93,12 @@ def _place(subset: LabelledSubset) -> tuple[float, str, bool, int, tuple[int, ..
 def _asked_for(sweep: SweepConfig) -> Iterator[tuple[str, DataConfig, Role, int]]:
     """Yield what every option of a choice asks for: which labels are drawn may be searched too."""
     for cell in sweep.cells:
-        trials = list(variants(cell))
-        for trial in trials[: len(trials) // cell.rotations]:  # the search does not rotate
+        for trial in variants(cell):
             yield cell.strategy, trial.data, Role.SEARCH, trial.seed
-        for trial in trials:
-            for number in range(sweep.budget.confirmation_seeds):
-                yield cell.strategy, trial.data, Role.CONFIRMATION, trial.seed + 1 + number
+        for rotation in range(cell.rotations):
+            for trial in variants(cell, rotation):
+                for number in range(sweep.budget.confirmation_seeds):
+                    yield cell.strategy, trial.data, Role.CONFIRMATION, trial.seed + 1 + number
 
 
 def _subset(config: DataConfig, role: Role, seed: int, folder: Folder) -> LabelledSubset:

@@ -44,7 +44,12 @@ def check_sweep(sweep: SweepConfig, places: Places, tell: Tell = lambda sentence
         WeightsError: a checkpoint is missing, is not the official one or does not fit.
         UserError: a network takes no patches of this size, or its tuning selects nothing.
     """
-    trials = [(cell.strategy, trial) for cell in _first_of_each_kind(sweep) for trial in variants(cell)]
+    trials = [
+        (cell.strategy, trial)
+        for cell in _first_of_each_kind(sweep)
+        for rotation in range(cell.rotations)
+        for trial in variants(cell, rotation)
+    ]
     data_sets = _DataSets(places, tell)
     data = _check_data((trial for _, trial in trials), data_sets)
     read: dict[tuple[Dataset, str, ModelConfig, tuple[int, int]], dict[str, str]] = {}
@@ -155,15 +160,11 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
     return list(kinds.values())
 
 
-def variants(cell: Cell) -> Iterator[TrialConfig]:
-    """Yield a trial with every option of every choice, as data, model and weights may depend on it.
-
-    And each of them for every rotation of the folds, the unrotated first.
-    """
+def variants(cell: Cell, rotation: int = 0) -> Iterator[TrialConfig]:
+    """Yield a trial with every option of every choice, as data, model and weights may depend on it."""
     first = cell.first_corners
-    options = [first]
+    yield cell.trial(first, rotation=rotation)
     for path, range_ in cell.ranges.items():
         if isinstance(range_, Choice):
-            options += [first | {path: option} for option in range_.options[1:]]
-    for rotation in range(cell.rotations):
-        yield from (cell.trial(values, rotation=rotation) for values in options)
+            for option in range_.options[1:]:
+                yield cell.trial(first | {path: option}, rotation=rotation)

@@ -25,10 +25,10 @@ from shapeft_tune.config.bands import S2_BANDS, BandStatistics
 from shapeft_tune.config.rasters import RASTERS_FILE, SEASON, Rasters, load_rasters
 from shapeft_tune.data.digest import digested
 from shapeft_tune.data.facts import known
-from shapeft_tune.data.folder import ALL_BANDS, WHOLE, Folder, Patch, Window
+from shapeft_tune.data.folder import ALL_BANDS, WHOLE, Folder, OnProgress, Patch, Window, no_progress
 from shapeft_tune.data.rasters.geotiff import grid_of, opened_image, raster_window, read_labels
 from shapeft_tune.data.rasters.index import Listed, list_series
-from shapeft_tune.data.rasters.survey import Progress, Surveyed, all_faults, dealt, image_files, survey
+from shapeft_tune.data.rasters.survey import Surveyed, all_faults, dealt, image_files, survey
 from shapeft_tune.data.sources import S2, Source
 from shapeft_tune.errors import DataError
 
@@ -86,7 +86,7 @@ class RasterFolder(Folder):
         cls,
         data: Path,
         facts: Path | None = None,
-        on_progress: Progress = lambda done, total: None,
+        on_progress: OnProgress = no_progress,
     ) -> Self:
         """Open a folder with ``rasters.yaml``, or the YAML file itself.
 

@@ -22,13 +22,13 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.warp import transform as to_crs
 
-from shapeft_tune.data.folder import READERS, Patch
+from shapeft_tune.data.folder import READERS, OnProgress, Patch, no_progress
 from shapeft_tune.data.normalisation import write_statistics
 from shapeft_tune.data.pastis import DESCRIPTION, IMAGE_FOLDER, TARGET_FOLDER, Description, PastisFolder
 from shapeft_tune.data.pastis_metadata import METADATA
 from shapeft_tune.data.rasters.folder import RasterFolder
 from shapeft_tune.data.rasters.geotiff import Grid, grid_of
-from shapeft_tune.data.rasters.survey import Progress, all_faults
+from shapeft_tune.data.rasters.survey import all_faults
 from shapeft_tune.data.sources import S2
 from shapeft_tune.errors import DataError
 
@@ -36,9 +36,7 @@ LONGITUDE_LATITUDE = 4326
 """EPSG code of the coordinates that stand in where patches have no common ones."""
 
 
-def import_rasters(
-    folder: RasterFolder, to: Path, on_progress: Progress = lambda done, total: None
-) -> PastisFolder:
+def import_rasters(folder: RasterFolder, to: Path, on_progress: OnProgress = no_progress) -> PastisFolder:
     """Write every patch, its labels, dates, fold and outline, and each fold's statistics, into ``to``.
 
     Everything is written beside ``to`` first and renamed at the end: a data set under its final name is
@@ -120,7 +118,7 @@ def _move(building: Path, to: Path) -> None:
         path.rename(to / path.name)
 
 
-def _write(folder: RasterFolder, building: Path, on_progress: Progress) -> None:
+def _write(folder: RasterFolder, building: Path, on_progress: OnProgress) -> None:
     faults: list[str] = []
     with ThreadPoolExecutor(READERS) as pool:
         done = pool.map(partial(_write_patch, folder, building), folder.patches)

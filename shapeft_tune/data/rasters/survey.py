@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from shapeft_tune.config.rasters import Rasters
-from shapeft_tune.data.folder import READERS
+from shapeft_tune.data.folder import READERS, OnProgress
 from shapeft_tune.data.rasters.geotiff import Grid, grid_of, opened, opened_image, read_labels
 from shapeft_tune.data.rasters.index import DATE, FOLDS, Listed, parsed_date
 from shapeft_tune.errors import DataError
 
 MOST_FAULTS = 100
 """Lines of one message; the rest is counted."""
-
-Progress = Callable[[int, int], None]
-"""Told how many patches are done, of how many."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Surveyed:
     """Which block of land the patch's centre is in; empty where blocks do not matter."""
 
 
-def survey(listed: Sequence[Listed], rasters: Rasters, on_progress: Progress) -> list[Surveyed]:
+def survey(listed: Sequence[Listed], rasters: Rasters, on_progress: OnProgress) -> list[Surveyed]:
     """Look at every patch. Raises DataError with the faults of all of them."""
     found: list[Surveyed | None] = []
     faults: list[str] = []
