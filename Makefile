@@ -34,11 +34,12 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $(READY)
 
+# The environment for development first: the smaller one then has the same versions.
 lock: $(READY)  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml --output-file requirements.lock
+		--group dev pyproject.toml --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--constraints requirements.lock --group dev pyproject.toml --output-file requirements-dev.lock
+		--constraints requirements-dev.lock pyproject.toml --output-file requirements.lock
 
 clean:  ## Remove the environment and caches; results in runs/ stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ ShapeftError
 │   └── TrackingError    the MLflow server or store cannot be used
 └── TrialError           one trial failed; the sweep goes on, `train` exits with 1
     ├── NonFiniteLoss    the loss became NaN or infinite
+    ├── OutOfMemory      it does not fit, even with its batches cut into pieces
     ├── ClosedTestFold   a search trial asked for the test folds
     └── Interrupted      it was asked to stop, and can go on from its checkpoint
 
@@ -89,6 +90,10 @@ class TrialError(ShapeftError):
 
 class NonFiniteLoss(TrialError):
     """The training loss became NaN or infinite."""
+
+
+class OutOfMemory(TrialError):
+    """The trial does not fit into the device's memory, even with its batches cut into pieces."""
 
 
 class ClosedTestFold(TrialError):

@@ -89,6 +89,17 @@ def test_every_shipped_file_is_valid_and_tells_its_story(path: Path) -> None:
     assert all(f"# {word} " in header for word in ("Question", "Run", "Cost", "Expect"))
 
 
+def test_plan_prints_the_schema_of_sweep_files_without_one(shapeft: Command) -> None:
+    shipped = (ROOT / "search_spaces" / "schema.json").read_text()
+    assert json.loads(shapeft("plan", "--schema").out) == json.loads(shipped)
+
+
+def test_plan_without_a_file_says_what_it_needs(shapeft: Command) -> None:
+    outcome = shapeft("plan")
+    assert outcome.code == 2
+    assert "expected a sweep FILE or --schema" in outcome.err
+
+
 def test_help_names_every_command(shapeft: Command) -> None:
     text = shapeft("--help").out
     commands = ("sweep", "plan", "status", "report", "train", "evaluate", "data", "ui", "doctor")
@@ -371,23 +382,66 @@ def test_doctor_finds_this_machine_well(shapeft: Command, tmp_path: Path) -> Non
     assert "FIX" not in outcome.out
 
 
-def test_a_changed_file_is_refused_with_the_difference(shapeft: Command, tmp_path: Path) -> None:
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """The home of a sweep that has one trial."""
     from shapeft_tune.config.places import Places
-    from shapeft_tune.tune.cell_ledger import State
     from shapeft_tune.tune.ledger import Ledger
     from shapeft_tune.tune.preflight import check_sweep
+    from shapeft_tune.tune.trials import State
 
     home = tmp_path / "home"
-    sweep = load_sweep(written(tmp_path / "s.yaml", SMALL))
-    digest = check_sweep(sweep, Places(home)).data
-    cell = next(iter(Ledger.open(home / "small", sweep, digest).cells.values()))
+    sweep = load_sweep(written(tmp_path / "small.yaml", SMALL))
+    contents = check_sweep(sweep, Places(home))
+    ledger = Ledger.open(home / "small", sweep, contents.data, contents.by_strategy)
+    cell = next(iter(ledger.cells.values()))
     trial = cell.next()
     assert trial is not None
     cell.end(trial, State.COMPLETE, 0.5)
+    return home
+
+
+def test_a_changed_file_is_refused_with_the_difference(shapeft: Command, begun: Path, tmp_path: Path) -> None:
     changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(SMALL))
     changed["base"]["training"]["batch_size"] = 3
-    outcome = shapeft("sweep", written(tmp_path / "s.yaml", changed), "--home", home)
+    outcome = shapeft("sweep", written(tmp_path / "s.yaml", changed), "--home", begun)
     mistake(outcome, "training.batch_size was 2, is now 3")
+
+
+def test_a_new_generation_of_an_unchanged_file_is_refused(
+    shapeft: Command, begun: Path, tmp_path: Path
+) -> None:
+    unchanged = written(tmp_path / "s.yaml", SMALL)
+    mistake(shapeft("sweep", unchanged, "--home", begun, "--new"), "nothing differs", "leave out --new")
+    outcome = shapeft("sweep", unchanged, "--home", begun, "--new", "--generation", 1)
+    mistake(outcome, "--new or --generation")
+
+
+def test_a_new_generation_that_cannot_begin_leaves_the_old_one_the_newest(
+    shapeft: Command, begun: Path, tmp_path: Path
+) -> None:
+    without_data = written(tmp_path / "s.yaml", SMALL | {"base": PASTIS})
+    mistake(shapeft("sweep", without_data, "--home", begun, "--new"), "--data")
+    assert not list(begun.glob("small+*"))
+
+
+def test_what_goes_on_after_a_new_generation_began_asks_for_no_other() -> None:
+    from shapeft_tune.cli.sweep import again_asked
+
+    words = ["sweep", "s.yaml", "--new", "--home", "runs"]
+    assert again_asked(words) == ["sweep", "s.yaml", "--home", "runs"]
+
+
+def test_status_of_a_sweep_that_nobody_works_on_says_how_to_go_on(
+    shapeft: Command, begun: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "small.yaml"
+    outcome = shapeft("status", file, "--home", begun, "--watch", "--every", 1)
+    assert outcome.code == 0
+    assert "1 of 10 trials have ended" in outcome.out
+    assert f"python -m shapeft_tune sweep {file} --home {begun}\n" in outcome.out
+    mistake(shapeft("status", file, "--home", begun, "--watch", "--json"), "--watch or --json")
+    mistake(shapeft("status", file, "--home", begun, "--generation", 2), "--generation 2", "which has 1")
 
 
 def test_models_of_a_strategy_are_shown_valid_before_anything_starts(

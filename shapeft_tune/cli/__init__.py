@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shapeft_tune import __version__
-from shapeft_tune.cli import data, machine, sweep, trial
+from shapeft_tune.cli import data, machine, plan, status, sweep, trial
 from shapeft_tune.errors import ShapeftError, UserError
 
 app = typer.Typer(
@@ -20,8 +20,8 @@ app = typer.Typer(
     epilog="Begin with: python -m shapeft_tune sweep search_spaces/quickstart.yaml",
 )
 app.command()(sweep.sweep)
-app.command()(sweep.plan)
-app.command()(sweep.status)
+app.command()(plan.plan)
+app.command()(status.status)
 app.command()(sweep.report)
 app.command()(trial.train)
 app.command()(trial.evaluate)

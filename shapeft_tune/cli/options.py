@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from shapeft_tune.config.places import Places
 
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML); see search_spaces/.")]
+OptionalSweepFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="Sweep file (YAML); see search_spaces/.", show_default=False),
+]
 Home = Annotated[Path, typer.Option(help="Folder that everything is written to.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the data set, where the file names one.")]
 WeightsFolder = Annotated[
@@ -29,6 +33,19 @@ TrackingUri = Annotated[
         help="MLflow server or database.",
         show_default="sqlite, HOME/mlflow.db",
     ),
+]
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        envvar="SHAPEFT_TUNE_LEDGER",
+        help="Database for the search state: postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
+        show_default="a file in the sweep's folder",
+    ),
+]
+Generation = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the sweep, an older one; see `sweep --new`.", show_default="the newest"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Cache = Annotated[

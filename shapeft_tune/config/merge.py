@@ -31,7 +31,7 @@ def with_values(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
         head, _, rest = path.partition(".")
         if rest:
             under = result.get(head, {})
-            under = {"name": under} if isinstance(under, str) else under
+            under = {"mode" if head == "tuning" else "name": under} if isinstance(under, str) else under
             result[head] = with_values(under if isinstance(under, Mapping) else {}, {rest: value})
         else:
             result[head] = value

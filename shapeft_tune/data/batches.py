@@ -27,6 +27,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 ORDER, AUGMENTATION = 0, 1
 """Kinds of chance: one seed draws each from its own stream."""
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -110,24 +111,28 @@ def training_batches(
     first_step: int,
     last_step: int,
     samples: Samples | None = None,
+    rows: slice = ALL,
 ) -> Iterator[Batch]:
     """Yield the batches of optimiser steps ``first_step``, ..., ``last_step - 1``, counted from 0.
 
     The stream goes through one permutation of the patches after another; a batch may hold the end of one and
     the start of the next, so all batches have the same size. What stands at a place of the stream, and how it
     is augmented, depends on the seed and the place alone: a trial that is resumed at any step sees what it
-    would have seen, whoever makes the batches: by default the files are read by one thread.
+    would have seen, whoever makes the batches: by default the files are read by one thread. Processes that
+    share a trial ask for their ``rows`` of every batch, and read those only.
     """
     samples = samples or Stored(split)
     for step in range(first_step, last_step):
         places = range(step * batch_size, (step + 1) * batch_size)
-        yield samples.batch([_draw(split, place, seed, augmentation) for place in places])
+        yield samples.batch([_draw(split, place, seed, augmentation) for place in places[rows]])
 
 
-def evaluation_batches(split: Split, batch_size: int, samples: Samples | None = None) -> Iterator[Batch]:
-    """Yield every patch once, in order; the last batch may be smaller."""
+def evaluation_batches(
+    split: Split, batch_size: int, samples: Samples | None = None, turn: slice = ALL
+) -> Iterator[Batch]:
+    """Yield every patch once, in order; the last batch may be smaller. ``turn``: of these batches."""
     samples = samples or Stored(split)
-    for first in range(0, len(split), batch_size):
+    for first in range(0, len(split), batch_size)[turn]:
         last = min(first + batch_size, len(split))
         yield samples.batch([Draw(index, split.frames(index)) for index in range(first, last)])
 

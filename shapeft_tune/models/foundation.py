@@ -22,6 +22,7 @@ from shapeft_tune.models.decoders import build_decoder, first_map_used
 from shapeft_tune.models.encoder import Encoder, SeriesEncoder
 from shapeft_tune.models.frames import FrameFolding
 from shapeft_tune.models.fusion import build_fusion
+from shapeft_tune.models.pieces import in_pieces, mixes_rows
 from shapeft_tune.models.tuning import TunedSegmenter
 
 
@@ -56,6 +57,11 @@ class FoundationSegmenter(TunedSegmenter):
         return self.decoder(self.fuse(features, days_BT, valid_BT), size)  # type: ignore[no-any-return]
 
     @property
+    def pieces_now(self) -> int:
+        """In how many pieces to encode: all at once where a batch norm is trained on them."""
+        return 1 if self.pieces > 1 and mixes_rows(self.encoder) else self.pieces
+
+    @property
     def pretraining_statistics(self) -> BandStatistics | None:
         """The statistics of the given bands in the encoder's pretraining."""
         return self.encoder.statistics_of(self.given_bands)
@@ -74,9 +80,16 @@ class FrameSegmenter(FoundationSegmenter):
         """Return the encoder's maps [B, T, C, h, w] of every date, zero where a date is padding."""
         folding = FrameFolding(valid_BT)
         with self.encoding():
-            frames_NCHW = self.bands(self.encoder.scaled(folding.fold(images_BTCHW)))
-            maps_NChw = self.encoder.forward_features(frames_NCHW)[self.first_map :]
+            maps_NChw = in_pieces(self._encode_frames, self.pieces_now, folding.fold(images_BTCHW))
         return [folding.unfold(map_NChw) for map_NChw in maps_NChw]
+
+    def most_pieces(self, patches: int, dates: int) -> int:
+        """Return the number of frames; 1 where a batch norm of the encoder is trained on all of them."""
+        return 1 if mixes_rows(self.encoder) else patches * dates
+
+    def _encode_frames(self, frames_NCHW: Tensor) -> list[Tensor]:
+        wanted_NCHW = self.bands(self.encoder.scaled(frames_NCHW))
+        return self.encoder.forward_features(wanted_NCHW)[self.first_map :]
 
     def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return one map [B, C, h, w] for each of the encoder's."""
@@ -92,9 +105,16 @@ class SeriesSegmenter(FoundationSegmenter):
     def encode(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return the encoder's maps [B, C, h, w] of the series."""
         with self.encoding():
-            frames_NCHW = self.bands(self.encoder.scaled(images_BTCHW.flatten(0, 1)))
-            images_BTCHW = torch.unflatten(frames_NCHW, 0, valid_BT.shape)
-            return self.encoder.forward_series(images_BTCHW, days_BT, valid_BT)[self.first_map :]
+            return in_pieces(self._encode_series, self.pieces_now, images_BTCHW, days_BT, valid_BT)
+
+    def most_pieces(self, patches: int, dates: int) -> int:
+        """Return the number of patches; 1 where a batch norm of the encoder is trained on all of them."""
+        return 1 if mixes_rows(self.encoder) else patches
+
+    def _encode_series(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
+        frames_NCHW = self.bands(self.encoder.scaled(images_BTCHW.flatten(0, 1)))
+        images_BTCHW = torch.unflatten(frames_NCHW, 0, valid_BT.shape)
+        return self.encoder.forward_series(images_BTCHW, days_BT, valid_BT)[self.first_map :]
 
     def fuse(self, features: Sequence[Tensor], days_BT: Tensor, valid_BT: Tensor) -> list[Tensor]:
         """Return the maps, fused as they are."""

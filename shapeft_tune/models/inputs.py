@@ -43,6 +43,15 @@ class WrappedSegmenter(Segmenter):
         """Tell the network."""
         self.network.set_progress(share)
 
+    def most_pieces(self, patches: int, dates: int) -> int:
+        """Return the network's."""
+        return self.network.most_pieces(patches, dates)
+
+    def set_pieces(self, count: int) -> None:
+        """Tell the network."""
+        super().set_pieces(count)
+        self.network.set_pieces(count)
+
     @property
     def pretraining_statistics(self) -> BandStatistics | None:
         """The network's."""

@@ -27,6 +27,9 @@ class ParameterGroup:
 class Segmenter(nn.Module, ABC):
     """A network from a series of images to one class map."""
 
+    pieces: int = 1
+    """In how many pieces a batch is encoded, one after another; 1 for all at once."""
+
     @abstractmethod
     def forward(self, images_BTCHW: Tensor, days_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Return the logits [B, K, H, W] of each patch; under autocast they may be in half precision.
@@ -39,6 +42,20 @@ class Segmenter(nn.Module, ABC):
 
     def set_progress(self, share: float) -> None:
         """Tell how much of the budget is done, from 0 to 1, before a step of training."""
+
+    def most_pieces(self, patches: int, dates: int) -> int:
+        """Return in how many pieces a batch can be encoded now; by default there is nothing to cut.
+
+        For a network whose memory is taken by what sees single dates or patches: see ``models/pieces.py``.
+        """
+        return 1
+
+    def set_pieces(self, count: int) -> None:
+        """Encode each batch in this many pieces from now on, or in fewer where it has fewer parts.
+
+        The result stays the same within rounding; memory falls, time rises.
+        """
+        self.pieces = count
 
     @property
     def pretraining_statistics(self) -> BandStatistics | None:

@@ -32,6 +32,7 @@ from shapeft_tune.errors import DataError
 from shapeft_tune.models.encoder import Encoder, MapShape, in_order
 from shapeft_tune.models.frames import FrameFolding
 from shapeft_tune.models.ltae import LightweightTemporalAttention, weighted_sum
+from shapeft_tune.models.pieces import in_pieces
 from shapeft_tune.models.segmenter import Segmenter
 from shapeft_tune.models.tuning import TunedSegmenter
 from shapeft_tune.models.utae_published import fill_from_published
@@ -103,13 +104,18 @@ class UtaeSegmenter(TunedSegmenter):
         """Return the logits [B, K, H, W]; see :class:`Segmenter`."""
         self._check_size(*images_BTCHW.shape[-2:])
         folding = FrameFolding(valid_BT)
+        frames_NCHW = folding.fold(images_BTCHW)
         with self.encoding():
-            *skips_NCHW, coarsest_NCHW = self.encoder.forward_features(folding.fold(images_BTCHW))
+            *skips_NCHW, coarsest_NCHW = in_pieces(self.encoder.forward_features, self.pieces, frames_NCHW)
         fused_BCHW, attention_BThHW = self.temporal(folding.unfold(coarsest_NCHW), days_BT, valid_BT)
         for up, skip_NCHW in zip(self.ups, reversed(skips_NCHW), strict=True):
             skip_BTCHW = folding.unfold(skip_NCHW)
             fused_BCHW = up(fused_BCHW, weighted_sum(skip_BTCHW, _resize(attention_BThHW, skip_BTCHW)))
         return self.head(fused_BCHW)  # type: ignore[no-any-return]
+
+    def most_pieces(self, patches: int, dates: int) -> int:
+        """Return the number of frames: the encoder's group norms take each by itself."""
+        return patches * dates
 
     def _check_size(self, height: int, width: int) -> None:
         multiple = self.size_multiple

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
+from shapeft_tune.report.pareto import COST, Point, front_of
 from shapeft_tune.report.runs import Run
+from shapeft_tune.report.spent import left_out_by_budget, retries_of
 from shapeft_tune.scores import Counts, Scores
 from shapeft_tune.tracking.facts import Ending
 
@@ -54,6 +56,12 @@ class CellSummary:
     """Seeds without test scores. Where folds rotate, one of five trials too few is enough."""
     incomplete_seeds: int = 0
     """Those of them that some, but not all, folds were tested with."""
+    left_out_trials: int = 0
+    """Search trials that there will not be, because the cell's budget ended the search; none is missing."""
+    retries: int = 0
+    """Times that a trial of either kind was tried again after a fault of the machine."""
+    front: tuple[Point, ...] = ()
+    """Search trials that are the best for their cost, cheapest first; empty where cost is no objective."""
 
     @property
     def setting(self) -> tuple[float, int]:
@@ -82,6 +90,8 @@ class Comparison:
     cells: tuple[CellSummary, ...]
     rotated: bool = False
     """Whether test scores are those of five folds, confusions summed."""
+    by_cost: bool = False
+    """Whether the search had two objectives: mIoU and cost."""
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -121,11 +131,10 @@ def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
         cell = cells_by_place.get(_place(run.facts))
         if cell and _is_trial_of(cell, run):
             runs_by_cell[_place(cell)].append(run)
-    cells = tuple(
-        _summary(cell, runs_by_cell[_place(cell)], sweep.budget.confirmation_seeds) for cell in sweep.cells
-    )
+    cells = tuple(_summary(cell, runs_by_cell[_place(cell)], sweep) for cell in sweep.cells)
     metric = _one_metric(sweep.name, [run for group in runs_by_cell.values() for run in group])
-    return Comparison(sweep.name, sweep.question, metric, cells, rotated=sweep.folds == "rotate")
+    by_cost = sweep.optimisation.objective == "miou_and_cost"
+    return Comparison(sweep.name, sweep.question, metric, cells, sweep.folds == "rotate", by_cost)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -166,13 +175,14 @@ def _one_metric(sweep: str, runs: Sequence[Run]) -> tuple[str, int] | None:
     return metrics[0] if metrics else None
 
 
-def _summary(cell: Cell, runs: Sequence[Run], wanted_seeds: int) -> CellSummary:
+def _summary(cell: Cell, runs: Sequence[Run], sweep: SweepConfig) -> CellSummary:
     ended = [run for run in runs if run.facts.role == Role.SEARCH and run.state in tuple(Ending)]
     best = _best(runs)
     confirmations = _confirmations(best, runs) if best else []
     seeds = _scores_of_seeds(cell, confirmations)
     test = _values(seeds, "miou")
     low, high = interval(test) or (None, None)
+    left_out = left_out_by_budget(cell, runs, sweep.budget)
     return CellSummary(
         strategy=cell.strategy,
         label_fraction=cell.label_fraction,
@@ -189,26 +199,28 @@ def _summary(cell: Cell, runs: Sequence[Run], wanted_seeds: int) -> CellSummary:
         test_overall_accuracy_mean=_mean(_values(seeds, "overall_accuracy")),
         best_config=best.facts.sampled if best else None,
         best_trial=best.facts.config if best else None,
-        missing_search_trials=max(0, cell.trials - len(ended)),
-        missing_confirmations=max(0, wanted_seeds - len(test)),
+        missing_search_trials=max(0, cell.trials - len(ended) - left_out),
+        missing_confirmations=max(0, sweep.budget.confirmation_seeds - len(test)),
         incomplete_seeds=_seeds_begun(confirmations) - len(seeds) if cell.rotations > 1 else 0,
+        left_out_trials=left_out,
+        retries=retries_of(runs),
+        front=front_of(runs) if sweep.optimisation.objective == "miou_and_cost" else (),
     )
 
 
 def _best(runs: Sequence[Run]) -> Run | None:
     """Return the search trial with the best validation score among those that ran to their end.
 
-    Among equals it is the one that was confirmed, and then the oldest.
+    Among equals it is the cheapest, and then the oldest, as in the ledger.
     """
     scored = [
-        (score, run)
+        (score, -(run.score(COST) or 0.0), run)
         for run in runs
         if run.facts.role == Role.SEARCH
         and run.state == Ending.COMPLETE
         and (score := run.score("best/val_miou")) is not None
     ]
-    top = [run for score, run in scored if score == max(score for score, _ in scored)]
-    return max(top, key=lambda run: len(_confirmations(run, runs)), default=None)
+    return max(scored, key=lambda each: each[:2], default=(None, None, None))[2]
 
 
 def _confirmations(best: Run, runs: Sequence[Run]) -> list[Run]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.report.comparison import CellSummary, Comparison
+from shapeft_tune.report.findings import describe_setting
+from shapeft_tune.report.pareto import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +75,26 @@ def curves_over_dates(comparison: Comparison) -> Figure:
 def curves_over_labels(comparison: Comparison) -> Figure:
     """Draw mIoU over the label fraction, on a logarithmic axis: a panel per number of dates."""
     return _curves(comparison, along=_labels(comparison), panel_by=_dates(comparison), logarithmic=True)
+
+
+def fronts(comparison: Comparison) -> Figure:
+    """Draw validation mIoU over device seconds: a panel per setting, a line per strategy.
+
+    A line is the best mIoU that there is for a cost: it goes up at each trial of the front.
+    """
+    figure, panels = _panels(len(comparison.settings), 2.9, 2.5, room=1.9)
+    for setting, axes in zip(comparison.settings, panels, strict=True):
+        for index, strategy in enumerate(comparison.strategies):
+            front = comparison.cell(strategy, *setting).front
+            _draw_front(axes, front, index, _wrapped(strategy, LEGEND_WIDTH))
+        axes.set_xscale("log")
+        axes.set_title(_wrapped(describe_setting(*setting), 2.9), fontsize=10)
+        _tidy(axes)
+    _name_axes(figure, "device seconds", "mIoU on the validation folds")
+    _legend(figure, panels[0])
+    title = f"{comparison.sweep}: Pareto front of the search, best mIoU for its cost"
+    figure.suptitle(_wrapped(title, figure.get_figwidth()), fontsize=10)
+    return figure
 
 
 def _labels(comparison: Comparison) -> Axis:
@@ -157,20 +179,27 @@ def _curves(comparison: Comparison, along: Axis, panel_by: Axis, logarithmic: bo
             axes.set_xscale("log")
         axes.set_xticks(along.values, _spaced(along, logarithmic))
         axes.minorticks_off()
-        axes.margins(x=0.08)
         axes.set_title(panel_by.panel(value), fontsize=10)
-        axes.grid(color="0.88", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        _tidy(axes)
     _name_axes(figure, along.label, "mIoU")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", frameon=False, handlelength=3.2)
+    _legend(figure, panels[0])
     return _titled(figure, comparison)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.margins(x=0.08)
+    axes.grid(color="0.88", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", frameon=False, handlelength=3.2)
 
 
 def _draw_line(axes: Axes, cells: Sequence[CellSummary], along: Axis, index: int, name: str) -> None:
     """Draw a line through the scores, with a band for intervals and hollow marks for validation scores."""
-    style = index % len(COLOURS)
-    colour, marker, dashes = COLOURS[style], MARKERS[style], DASHES[style]
+    colour, marker, dashes = _style(index)
     x = [along.of(cell) for cell in cells]
     scores = [cell.score or 0.0 for cell in cells]  # a cell without a score is not among these
     axes.plot(
@@ -183,6 +212,19 @@ def _draw_line(axes: Axes, cells: Sequence[CellSummary], along: Axis, index: int
     high = [float("nan") if cell.test_miou_high is None else cell.test_miou_high for cell in cells]
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.vlines(x, low, high, color=colour, alpha=0.5, linewidth=1)  # a band around a lone point has no area
+
+
+def _draw_front(axes: Axes, front: Sequence[Point], index: int, name: str) -> None:
+    colour, marker, dashes = _style(index)
+    seconds, scores = [each.device_seconds for each in front], [each.val_miou for each in front]
+    style: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 5}
+    axes.plot(seconds, scores, **style, linewidth=1.6, drawstyle="steps-post", label=name)
+
+
+def _style(index: int) -> tuple[str, str, Any]:
+    """Return colour, marker and dashes of a strategy, the same in every figure."""
+    style = index % len(COLOURS)
+    return COLOURS[style], MARKERS[style], DASHES[style]
 
 
 def _name_axes(figure: Figure, x: str, y: str) -> None:

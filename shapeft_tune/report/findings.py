@@ -8,7 +8,7 @@ from shapeft_tune.report.comparison import CellSummary, Comparison
 def findings(comparison: Comparison) -> tuple[str, ...]:
     """Return one sentence per setting, and one about what is missing if the sweep is unfinished."""
     sentences = [_winner(comparison, setting) for setting in comparison.settings]
-    return (*sentences, *_missing(comparison))
+    return (*sentences, *_ended_by_budget(comparison), *_missing(comparison))
 
 
 def describe_setting(label_fraction: float, temporal_length: int) -> str:
@@ -50,6 +50,18 @@ def _lead(winner: CellSummary, second: CellSummary) -> str:
         return f"{lead} (too few seeds to tell this from chance)"
     overlap = winner.test_miou_low <= second.test_miou_high
     return f"{lead}; their intervals {'overlap' if overlap else 'do not overlap'}"
+
+
+def _ended_by_budget(comparison: Comparison) -> tuple[str, ...]:
+    ended = [cell for cell in comparison.cells if cell.left_out_trials]
+    if not ended:
+        return ()
+    tried = sum(cell.search_trials for cell in ended)
+    wanted = tried + sum(cell.left_out_trials for cell in ended)
+    return (
+        f"The budget ended the search of {len(ended)} of {len(comparison.cells)} cells after {tried} of "
+        f"{wanted} trials.",
+    )
 
 
 def _missing(comparison: Comparison) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.report.comparison import CellSummary, Comparison
 from shapeft_tune.report.findings import findings
+from shapeft_tune.report.pareto import in_words, published
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +19,8 @@ FIELDS = (
     "search_trials",
     "pruned_trials",
     "failed_trials",
+    "left_out_trials",
+    "retries",
     "confirmation_trials",
     "val_miou_best",
     "test_miou_mean",
@@ -36,6 +39,7 @@ HEADINGS = (
     "trials",
     "pruned",
     "failed",
+    "retried",
     "seeds",
     "val mIoU",
     "test mIoU",
@@ -43,32 +47,42 @@ HEADINGS = (
     "mIoU/20",
     "accuracy",
 )
-LEFT_OUT_OF_TERMINAL = ("pruned", "failed", "mIoU/20", "accuracy")
+LEFT_OUT_OF_TERMINAL = ("pruned", "failed", "retried", "mIoU/20", "accuracy")
 """So that a table fits into 80 characters."""
+ENDED_BY_BUDGET = "†"
 LEGEND = (
     "Scores are fractions of 1. *val mIoU*: the best search trial on the validation folds. *test mIoU*: mean "
     "of its confirmations with other seeds on the test folds, with Student's 95 % interval over those seeds. "
     "*mIoU/20*: mean over 20 classes with void counted as 0, as the original study had it."
 )
+BUDGET_LEGEND = f"{ENDED_BY_BUDGET}: the cell's budget ended its search before all trials."
 ROTATED_LEGEND = (
     "Five folds, confusions summed: each seed was trained five times, every fold tested once, and its test "
     "scores are those of the sum of the five confusion matrices; a seed that lacks one of them is missing. "
     "The hyperparameters were chosen on the search's own training and validation folds, which are among the "
     "tested ones here; with fixed folds they are not."
 )
+FRONT_LEGEND = (
+    "Search trials than which no other of the cell is both as good and as cheap, the cheapest first. *device "
+    "seconds*: training and scoring, times GPUs, or times CPU cores where a trial has no GPU."
+)
 
 
 def as_json(comparison: Comparison) -> str:
     """Return ``{"sweep", "metric": {"name", "version"}, "cells": [...]}``; null where there is no number.
 
-    Where folds rotate, ``"folds": "rotate"`` tells such numbers from those of fixed folds.
+    Where folds rotate, ``"folds": "rotate"`` tells such numbers from those of fixed folds. Where cost is an
+    objective, each cell has its ``"front"``, the cheapest trial first.
     """
     name, version = comparison.metric or (None, None)
     content = {
         "sweep": comparison.sweep,
         "metric": {"name": name, "version": version},
         **({"folds": "rotate"} if comparison.rotated else {}),
-        "cells": [_published(cell) for cell in comparison.cells],
+        "cells": [
+            _published(cell) | ({"front": published(cell.front)} if comparison.by_cost else {})
+            for cell in comparison.cells
+        ],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -98,7 +112,9 @@ def as_markdown(comparison: Comparison) -> str:
         "## Scores",
         _pipes(HEADINGS, [_row(cell) for cell in comparison.cells], left=1),
         f"{LEGEND} Metric: {name}, version {version}.",
+        BUDGET_LEGEND if any(cell.left_out_trials for cell in comparison.cells) else "",
         ROTATED_LEGEND if comparison.rotated else "",
+        *(("## Pareto front", FRONT_LEGEND, _fronts(comparison)) if comparison.by_cost else ()),
         "## Best hyperparameters",
         _best_configs(comparison),
     ]
@@ -132,14 +148,16 @@ def _published(cell: CellSummary) -> dict[str, Any]:
 
 
 def _row(cell: CellSummary) -> tuple[str, ...]:
-    wanted = cell.search_trials + cell.missing_search_trials
+    wanted = cell.search_trials + cell.missing_search_trials + cell.left_out_trials
+    mark = ENDED_BY_BUDGET if cell.left_out_trials else ""
     return (
         cell.strategy,
         f"{100 * cell.label_fraction:g} %",
         str(cell.temporal_length),
-        f"{cell.search_trials}/{wanted}",
+        f"{cell.search_trials}/{wanted}{mark}",
         str(cell.pruned_trials),
         str(cell.failed_trials),
+        str(cell.retries),
         f"{cell.confirmation_trials}/{cell.confirmation_trials + cell.missing_confirmations}",
         _score(cell.val_miou_best),
         _score(cell.test_miou_mean),
@@ -151,6 +169,21 @@ def _row(cell: CellSummary) -> tuple[str, ...]:
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _fronts(comparison: Comparison) -> str:
+    rows = [
+        (
+            *_row(cell)[:3],
+            f"{point.device_seconds:.4g}",
+            _score(point.val_miou),
+            f"`{in_words(point.config)}`" if point.config else "–",
+        )
+        for cell in comparison.cells
+        for point in cell.front
+    ]
+    headings = (*HEADINGS[:3], "device seconds", "val mIoU", "configuration")
+    return _pipes(headings, rows, left=1) if rows else "None yet."
 
 
 def _best_configs(comparison: Comparison) -> str:

@@ -12,7 +12,7 @@ from shapeft_tune.atomic import replacing, write_atomically
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.comparison import Comparison, compare
-from shapeft_tune.report.figures import curves_over_dates, curves_over_labels, heat_map
+from shapeft_tune.report.figures import curves_over_dates, curves_over_labels, fronts, heat_map
 from shapeft_tune.report.runs import read_runs
 from shapeft_tune.report.tables import as_csv, as_json, as_markdown
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIGURES: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
+Figures = dict[str, tuple[str, Callable[[Comparison], "Figure"]]]
+FIGURES: Figures = {
     "map": ("mIoU over labels and dates", heat_map),
     "over_dates": ("mIoU over the number of dates", curves_over_dates),
     "over_labels": ("mIoU over the label fraction", curves_over_labels),
 }
 """Caption and drawing by file name."""
+OF_COST: Figures = {"fronts": ("mIoU over device seconds", fronts)}
+"""Those of a search with cost as its second objective."""
 DOTS_PER_INCH = 150
 
 
@@ -56,26 +59,30 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
     """
     runs = read_runs(tracking_uri, sweep.name, with_counts=sweep.folds == "rotate")
     comparison = compare(sweep, runs)
+    figures = FIGURES | (OF_COST if comparison.by_cost else {})
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     files = ReportFiles(
-        markdown=_replace(folder / "report.md", (as_markdown(comparison) + _embedded()).encode()),
+        markdown=_replace(folder / "report.md", (as_markdown(comparison) + _embedded(figures)).encode()),
         csv=_replace(folder / "cells.csv", as_csv(comparison).encode()),
         json=_replace(folder / "report.json", as_json(comparison).encode()),
-        figures=tuple(path for name in FIGURES for path in _draw(name, comparison, folder / "figures")),
+        figures=tuple(
+            path
+            for name, (_, drawing) in figures.items()
+            for path in _draw(folder / "figures" / name, drawing(comparison))
+        ),
         comparison=comparison,
     )
     _attach(tracking_uri, sweep.name, files)
     return files
 
 
-def _embedded() -> str:
-    pictures = [f"![{caption}](figures/{name}.png)" for name, (caption, _) in FIGURES.items()]
+def _embedded(figures: Figures) -> str:
+    pictures = [f"![{caption}](figures/{name}.png)" for name, (caption, _) in figures.items()]
     return "\n\n".join(["\n## Figures", *pictures]) + "\n"
 
 
-def _draw(name: str, comparison: Comparison, folder: Path) -> list[Path]:
-    figure = FIGURES[name][1](comparison)
-    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+def _draw(path: Path, figure: Figure) -> list[Path]:
+    paths = [path.parent / f"{path.name}.{kind}" for kind in ("png", "svg")]
     for path in paths:
         with replacing(path) as file:
             figure.savefig(file, dpi=DOTS_PER_INCH, format=path.suffix[1:])

@@ -43,6 +43,8 @@ class TrialFacts:
     """The whole ``TrialConfig`` as ``canonical()`` gives it."""
     sampled: Mapping[str, Any] = field(default_factory=dict)
     """Value by dotted path of the fields that are searched."""
+    origin: str = ""
+    """Where a search trial's configuration came from: ``default``, ``neighbour ...`` or ``sampler``."""
 
     @property
     def model(self) -> str:

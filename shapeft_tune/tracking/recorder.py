@@ -79,9 +79,9 @@ class Recorder:
         """One line for each fact that could not be written, oldest first."""
         return tuple(self._problems)
 
-    def has_ended(self, facts: TrialFacts) -> bool:
+    def has_ended(self, strategy: str, role: str, fingerprint: str) -> bool:
         """Return whether a trial's end is written down; what is still on its way does not count."""
-        return self._writer.has_ended(facts)
+        return self._writer.has_ended(strategy, role, fingerprint)
 
     def trial_started(self, facts: TrialFacts) -> None:
         """A trial starts, or goes on after a restart."""

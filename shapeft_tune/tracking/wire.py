@@ -52,6 +52,8 @@ def tags_of(facts: TrialFacts) -> dict[str, str]:
         "tuning": facts.tuning,
         "test_folds": facts.test_folds,
     }
+    if facts.origin:
+        tags["origin"] = facts.origin
     config = json.dumps(facts.config, sort_keys=True, separators=(",", ":"))
     return tags | ({TRIAL_CONFIG: config} if len(config) <= LONGEST_TAG else {})
 
@@ -113,6 +115,7 @@ def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[s
         fingerprint=tags["fingerprint"],
         config=config,
         sampled={path: value_at(config, path) for path in searched},
+        origin=tags.get("origin", ""),
     )
 
 

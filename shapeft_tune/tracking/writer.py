@@ -99,9 +99,9 @@ class SweepWriter:
             experiment_id = client.create_experiment(sweep, artifact_uri, tags)
         return cls(client, experiment_id, open_sweep_run(client, experiment_id, sweep, question), metric)
 
-    def has_ended(self, facts: TrialFacts) -> bool:
+    def has_ended(self, strategy: str, role: str, fingerprint: str) -> bool:
         """Return whether the trial's end is written down."""
-        run = self._known.get(_key(tags_of(facts)))
+        run = self._known.get((strategy, role, fingerprint))
         return run is not None and run.state != RUNNING
 
     def start(self, facts: TrialFacts, now_ms: int) -> None:

@@ -27,6 +27,10 @@ class Checkpoint:
     """Without the frozen parameters: those come from the weights or the seed again."""
     optimiser: Mapping[str, Any]
     random: Mapping[str, Any]
+    train_seconds: float | None = None
+    """Those of ``seconds`` that steps of training took; None in checkpoints of before."""
+    pieces: int = 1
+    """In how many each batch has come to be encoded."""
 
     def save(self, path: Path) -> None:
         """Write atomically."""

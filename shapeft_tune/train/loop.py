@@ -8,7 +8,8 @@ to resume from it, and a trial that is stopped while telling has lost nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,10 @@ from shapeft_tune.train.checkpoint import (
     trained_state,
 )
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
+from shapeft_tune.train.halving import cut_smaller, explained, halving
+from shapeft_tune.train.memory import free, ran_out
 from shapeft_tune.train.optimiser import schedule_factor, set_learning_rate
+from shapeft_tune.train.parallel import shared_backward
 from shapeft_tune.train.results import Progress
 from shapeft_tune.train.setup import Setup
 
@@ -45,6 +49,8 @@ class Position:
 
     step: int = 0
     seconds: float = 0.0
+    train_seconds: float = 0.0
+    """Those of ``seconds`` that steps of training took."""
     best_step: int = 0
     best_miou: float = -1.0
 
@@ -52,18 +58,34 @@ class Position:
 def train_step(setup: Setup, batch: Batch, lr: float) -> torch.Tensor:
     """Update the model once and return the loss, still on the device."""
     set_learning_rate(setup.optimiser, lr)
+    if setup.team.size == 1:
+        loss = halving(setup, lambda: clipped_gradients(setup, batch))
+    else:  # tried again by one process, a step's exchanges would meet others of its teammates
+        with explained(setup.config, "and a batch that several processes share is not cut into pieces"):
+            loss = clipped_gradients(setup, batch)
+    with explained(setup.config, "in the optimiser's step, which may have changed some weights already"):
+        setup.optimiser.step()
+    return loss
+
+
+def clipped_gradients(setup: Setup, batch: Batch) -> torch.Tensor:
+    """Do as :func:`gradients` does, and limit their norm as the trial says."""
+    loss = gradients(setup, batch)
+    if clip := setup.config.training.gradient_clip:
+        parameters = (parameter for group in setup.optimiser.param_groups for parameter in group["params"])
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
+    return loss
+
+
+def gradients(setup: Setup, batch: Batch) -> torch.Tensor:
+    """Give every parameter its gradient on a batch and return the loss; the weights stay as they are."""
+    setup.optimiser.zero_grad(set_to_none=True)
     here = batch.to(setup.compute.device)
     with setup.compute.arithmetic():
         images_BTCHW = setup.normalisation.apply(here.images_BTCHW)
         logits_BKHW = setup.model(images_BTCHW, here.days_BT, here.valid_BT)
-    loss = setup.loss(logits_BKHW, here.target_BHW.long())
-    setup.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if clip := setup.config.training.gradient_clip:
-        parameters = (parameter for group in setup.optimiser.param_groups for parameter in group["params"])
-        torch.nn.utils.clip_grad_norm_(parameters, clip)
-    setup.optimiser.step()
-    return loss.detach()
+    rows, parameters = setup.config.training.batch_size, setup.model.parameters()
+    return shared_backward(setup.team, setup.loss, logits_BKHW, here.target_BHW.long(), rows, parameters)
 
 
 def train(
@@ -76,6 +98,7 @@ def train(
         Interrupted: ``should_stop`` said so; the checkpoint is written.
     """
     position = _resumed(setup, folder)
+    setup.team.require_same(position.step, trained_state(setup.model))
     device, splits = setup.compute.device, setup.splits
     training, validation = samples_on(device, splits.train), samples_on(device, splits.validation)
     while position.step < setup.steps:
@@ -100,22 +123,52 @@ def _train_until(
     setup.model.train()
     started = time.perf_counter()
     losses: list[torch.Tensor] = []
-    batches = _batches(setup, samples, position.step, until)
-    for step, batch in zip(range(position.step, until), batches, strict=True):
-        setup.model.set_progress(step / setup.steps)
-        losses.append(train_step(setup, batch, learning_rate(setup, step)))
-        if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
-            _require_finite(losses, step + 1)
-            if should_stop() and step + 1 < until:
-                spent = position.seconds + time.perf_counter() - started
-                _save(setup, folder, replace(position, step=step + 1, seconds=spent))
-                raise Interrupted(
-                    f"stopped after step {step + 1} of {setup.steps}; the checkpoint is written"
-                )
-    return replace(position, step=until, seconds=position.seconds + time.perf_counter() - started), losses
+    with closing(_batches(setup, samples, position.step, until)) as batches:
+        for step, batch in zip(range(position.step, until), batches, strict=True):
+            setup.model.set_progress(step / setup.steps)
+            losses.append(train_step(setup, batch, learning_rate(setup, step)))
+            if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
+                _require_finite(losses, step + 1)
+                if should_stop() and step + 1 < until:
+                    _save(setup, folder, _trained(position, step + 1, started))
+                    raise Interrupted(
+                        f"stopped after step {step + 1} of {setup.steps}; the checkpoint is written"
+                    )
+    return _trained(position, until, started), losses
 
 
-def _batches(setup: Setup, samples: Samples, first: int, last: int) -> Iterator[Batch]:
+def _trained(position: Position, step: int, started: float) -> Position:
+    """Return the position after training since ``started`` up to a step."""
+    spent = time.perf_counter() - started
+    return replace(
+        position,
+        step=step,
+        seconds=position.seconds + spent,
+        train_seconds=position.train_seconds + spent,
+    )
+
+
+def _batches(setup: Setup, samples: Samples, first: int, last: int) -> Generator[Batch, None, None]:
+    """Yield the batches of steps; where the device has no room for one, with smaller pieces from there on.
+
+    Small splits stay on the device, and what is read ahead is put together there, beside a running step.
+    """
+    while first < last:
+        try:
+            for batch in _read_ahead(setup, samples, first, last):
+                yield batch
+                first += 1
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            said = str(error)
+        else:
+            return
+        cut_smaller(setup, said)
+        free()
+
+
+def _read_ahead(setup: Setup, samples: Samples, first: int, last: int) -> Iterator[Batch]:
     config = setup.config
     return prefetched(
         training_batches(
@@ -126,6 +179,7 @@ def _batches(setup: Setup, samples: Samples, first: int, last: int) -> Iterator[
             first_step=first,
             last_step=last,
             samples=samples,
+            rows=setup.team.rows(config.training.batch_size),
         )
     )
 
@@ -167,6 +221,8 @@ def _validated(
 
 
 def _save_best(setup: Setup, folder: Path, position: Position, evaluation: Evaluation) -> None:
+    if not setup.team.leads:
+        return
     content = {
         "fingerprint": setup.config.fingerprint(),
         "config": setup.config.canonical(),
@@ -181,10 +237,14 @@ def _save_best(setup: Setup, folder: Path, position: Position, evaluation: Evalu
 
 
 def _save(setup: Setup, folder: Path, position: Position) -> None:
+    if not setup.team.leads:
+        return
     Checkpoint(
         fingerprint=setup.config.fingerprint(),
         step=position.step,
         seconds=position.seconds,
+        train_seconds=position.train_seconds,
+        pieces=setup.model.pieces,
         model=trained_state(setup.model),
         optimiser=setup.optimiser.state_dict(),
         random=random_state(),
@@ -198,7 +258,10 @@ def _resumed(setup: Setup, folder: Path) -> Position:
     restore(setup.model, checkpoint.model)
     setup.optimiser.load_state_dict(dict(checkpoint.optimiser))
     set_random_state(checkpoint.random)
-    position = Position(checkpoint.step, checkpoint.seconds)
+    setup.team.seed_apart(setup.config.seed, checkpoint.step)
+    setup.model.set_pieces(checkpoint.pieces)
+    spent = checkpoint.seconds if checkpoint.train_seconds is None else checkpoint.train_seconds
+    position = Position(checkpoint.step, checkpoint.seconds, spent)
     if (folder / BEST).exists():  # what is best is said by the file that holds it, and nowhere else
         best = load_tensors(folder / BEST)
         position = replace(position, best_step=best["step"], best_miou=best["miou"])

@@ -51,6 +51,21 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a trial took, however often it was resumed."""
+
+    seconds: float
+    """Time spent training and scoring."""
+    train_seconds: float = 0.0
+    """Those that steps of training took; 0 where that was not recorded."""
+    pieces: int = 1
+    """In how many each batch came to be encoded, so that it fitted into memory."""
+    peak_memory_bytes: int | None = None
+    """Most memory of a GPU that tensors took at once, since the trial was last begun or resumed; None on a
+    CPU."""
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """A trial that ran to its end. All scores are of the weights with the best validation mIoU."""
 
@@ -66,10 +81,24 @@ class TrialResult:
     class_names: tuple[str, ...]
     trainable_parameters: int
     seconds: float
-    """Time spent training and scoring, over all the pieces of the trial."""
+    """Time spent training and scoring, however often it was resumed."""
     device: str
     precision: str
     metric: tuple[str, int] = tuple(METRIC)  # type: ignore[assignment]
+    train_seconds: float = 0.0
+    pieces: int = 1
+    peak_memory_bytes: int | None = None
+    """These three: as in :class:`Cost`; results of before have none of them."""
+
+    @property
+    def cost(self) -> Cost:
+        """What the trial took."""
+        return Cost(self.seconds, self.train_seconds, self.pieces, self.peak_memory_bytes)
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Speed of training without validation; None where that was not recorded."""
+        return self.steps / self.train_seconds if self.train_seconds else None
 
     def metrics(self) -> dict[str, float]:
         """Return what is recorded once, by the record's names."""
@@ -78,7 +107,12 @@ class TrialResult:
             "best/step": self.best_step,
             "cost/seconds": self.seconds,
             "cost/trainable_parameters": self.trainable_parameters,
+            "cost/pieces": self.pieces,
         }
+        if self.steps_per_second is not None:
+            found["cost/steps_per_second"] = self.steps_per_second
+        if self.peak_memory_bytes is not None:
+            found["cost/peak_memory_gb"] = self.peak_memory_bytes / 1e9
         if self.test:
             found |= {f"test/{name}": value for name, value in self.test.summary().items()}
             by_class = zip(self.class_names, self.test.iou, strict=True)

@@ -25,6 +25,8 @@ from shapeft_tune.models.weights import noting_digests
 from shapeft_tune.train.device import Compute, choose_compute
 from shapeft_tune.train.losses import LossFunction, build_loss
 from shapeft_tune.train.optimiser import build_optimiser
+from shapeft_tune.train.parallel import ALONE, Team
+from shapeft_tune.train.shared_norm import share_statistics
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,16 @@ class Setup:
     compute: Compute
     weights: Mapping[str, str]
     """SHA-256 of every pretrained file that the model was filled from, by name."""
+    team: Team = ALONE
+    """The processes that share the trial's batches."""
 
 
-def set_up(config: TrialConfig, places: Places, role: Role, device: str | None = None) -> Setup:
+def set_up(
+    config: TrialConfig, places: Places, role: Role, device: str | None = None, team: Team = ALONE
+) -> Setup:
     """Build a trial; the seed decides every random number from here on.
+
+    All processes of a ``team`` build the same, but for what they draw while they train.
 
     Raises:
         DataError: the data set does not serve.
@@ -59,9 +67,12 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
     )
     splits = open_splits(config, folder, role)
     compute = choose_compute(config.training.precision, device)
+    team.require_rows(config.training.batch_size)
     torch.manual_seed(config.seed)
     with noting_digests() as weights:
         model = build_model(config.model, len(folder.class_names), places.weights_folder).to(compute.device)
+    share_statistics(model, team)
+    team.seed_apart(config.seed)
     return Setup(
         config=config,
         steps=total_steps(config, len(splits.train)),
@@ -74,6 +85,7 @@ def set_up(config: TrialConfig, places: Places, role: Role, device: str | None =
         loss=build_loss(config.training.loss, class_pixels(splits).to(compute.device)),
         compute=compute,
         weights=weights,
+        team=team,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from shapeft_tune.data import problems_with
 from shapeft_tune.errors import DataError, UserError, WeightsError
 from shapeft_tune.train.checkpoint import load_tensors, restore
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
+from shapeft_tune.train.halving import explained
 from shapeft_tune.train.loop import BEST, LAST, train
-from shapeft_tune.train.results import LABELS_FILE, Progress, TrialResult, save_confusions
+from shapeft_tune.train.memory import peak_bytes, reset_peaks
+from shapeft_tune.train.parallel import ALONE, Team
+from shapeft_tune.train.results import LABELS_FILE, Cost, Progress, TrialResult, save_confusions
 from shapeft_tune.train.setup import Setup, set_up
 
 CONFIG_FILE = "config.json"
@@ -34,6 +38,7 @@ def run_trial(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
     device: str | None = None,
+    team: Team = ALONE,
 ) -> TrialResult:
     """Train, select on the validation folds and, in a confirmation trial, score on the test folds.
 
@@ -48,27 +53,38 @@ def run_trial(
         on_progress: called after each validation, when the checkpoint is written.
         should_stop: asked every few steps; when it says yes the checkpoint is written and the trial ends.
         device: ``cpu``, ``cuda`` or ``cuda:1``; by default the GPU where there is one.
+        team: the processes that share the trial's batches; each makes this call with the same arguments. The
+            first one alone writes, tells of progress and is asked to stop. All return the same result, within
+            rounding that of one process.
 
     Raises:
+        TeammateLost: another process of the team is gone.
         UserError: data or weights do not serve.
         NonFiniteLoss: the loss is NaN or infinite.
+        OutOfMemory: the trial does not fit into the device's memory, whatever is done in pieces.
         Interrupted: ``should_stop`` said so.
     """
-    done = TrialResult.load(folder)
+    done = team.told(lambda: TrialResult.load(folder))
     if done and (done.test or role is Role.SEARCH):
         return done
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / CONFIG_FILE, json.dumps(config.canonical(), indent=1).encode())
-    setup = set_up(config, places, role, device)
-    _require_same_weights(folder, setup.weights)
-    if setup.weights:
-        write_atomically(folder / WEIGHTS_FILE, json.dumps(dict(setup.weights), indent=1).encode())
-    labelled = [patch.id for patch in setup.splits.train.patches]
-    write_atomically(folder / LABELS_FILE, json.dumps({"labelled_patches": labelled}).encode())
-    if done:  # trained as a search trial, to be scored on the test folds now
-        return _concluded(setup, folder, role, done.seconds)
-    position = train(setup, folder, on_progress, should_stop)
-    return _concluded(setup, folder, role, position.seconds)
+    team.told(lambda: _note(folder / CONFIG_FILE, config.canonical()))
+    reset_peaks()
+    with explained(config, "outside of what can be done in pieces"):
+        setup = set_up(config, places, role, device, team)
+        _require_same_weights(folder, setup.weights)
+        team.told(lambda: _note_beginning(setup, folder))
+        if done:  # trained as a search trial, to be scored on the test folds now
+            setup.model.set_pieces(done.pieces)
+            return _concluded(setup, folder, role, done.cost)
+        position = train(
+            setup,
+            folder,
+            lambda progress: team.told(lambda: on_progress(progress)),
+            lambda: team.told(should_stop),
+        )
+        peak = peak_bytes(setup.compute.device)
+        cost = Cost(position.seconds, position.train_seconds, setup.model.pieces, peak)
+        return _concluded(setup, folder, role, cost)
 
 
 def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None = None) -> Evaluation:
@@ -101,7 +117,20 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
         raise DataError("\n  ".join(["the data set does not serve this trial:", *map(str, problems)]))
     _require_same_weights(folder, setup.weights)
     restore(setup.model, load_tensors(folder / BEST)["model"])
+    setup.model.set_pieces(result.pieces if result else 1)
     return evaluate_split(setup, setup.splits.test if fold == "test" else setup.splits.validation)
+
+
+def _note_beginning(setup: Setup, folder: Path) -> None:
+    if setup.weights:
+        _note(folder / WEIGHTS_FILE, dict(setup.weights))
+    labelled = [patch.id for patch in setup.splits.train.patches]
+    write_atomically(folder / LABELS_FILE, json.dumps({"labelled_patches": labelled}).encode())
+
+
+def _note(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(content, indent=1).encode())
 
 
 def _without_what_was_trained(config: TrialConfig) -> TrialConfig:
@@ -123,7 +152,7 @@ def _require_same_weights(folder: Path, weights: Mapping[str, str]) -> None:
         )
 
 
-def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialResult:
+def _concluded(setup: Setup, folder: Path, role: Role, cost: Cost) -> TrialResult:
     best = load_tensors(folder / BEST)
     names = setup.splits.train.folder.class_names
     validation = Evaluation(names, tuple(best["patch_ids"]), np.asarray(best["counts_NKK"]), best["loss"])
@@ -131,7 +160,6 @@ def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialR
     if role is Role.CONFIRMATION:
         restore(setup.model, best["model"])
         test = evaluate_split(setup, setup.splits.test)
-    save_confusions(folder, validation, test)
     result = TrialResult(
         fingerprint=setup.config.fingerprint(),
         role=role,
@@ -143,10 +171,18 @@ def _concluded(setup: Setup, folder: Path, role: Role, seconds: float) -> TrialR
         labelled_patches=tuple(patch.id for patch in setup.splits.train.patches),
         class_names=names,
         trainable_parameters=setup.model.trainable_parameters,
-        seconds=seconds,
+        seconds=cost.seconds,
+        train_seconds=cost.train_seconds,
+        pieces=cost.pieces,
+        peak_memory_bytes=cost.peak_memory_bytes,
         device=str(setup.compute.device),
         precision=setup.compute.precision,
     )
+    return setup.team.told(lambda: _kept(result, folder, validation, test))
+
+
+def _kept(result: TrialResult, folder: Path, validation: Evaluation, test: Evaluation | None) -> TrialResult:
+    save_confusions(folder, validation, test)
     result.save(folder)
     (folder / LAST).unlink(missing_ok=True)  # nothing resumes from here any more
     return result

@@ -1,100 +1,97 @@
-"""The part of the ledger that belongs to one cell."""
+"""The part of the ledger that belongs to one cell.
+
+What the storage holds is read once; from then on this is the only writer, and answers from memory: a driver
+asks every cell what there is to do again and again, while trials become thousands.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import ValidationError
 
+from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.config.ranges import Choice
-from shapeft_tune.config.sweep import (
-    Cell,
-    Median,
-    NoPruner,
-    Random,
-    Search,
-    SuccessiveHalving,
-    SweepConfig,
-    Tpe,
-)
-from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.config.sweep import SweepConfig
+from shapeft_tune.tune.asking import ORIGIN, VOID, Asker, void
+from shapeft_tune.tune.meaning import differences, meaning_of, not_in_file
+from shapeft_tune.tune.samplers import SLOW, pruner_of
 from shapeft_tune.tune.space import Space
+from shapeft_tune.tune.trials import OPTUNA_STATES, SAMPLER, STATES, LedgerTrial, Spent, State
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-VOID = "void"
-"""Mark on a trial that was asked for but never handed out; it counts for nothing."""
-PROTOCOL = ("data", "metric")
-"""Parts of a cell's meaning that are not in the file, beside the content of what its strategy reads."""
-CONTENT = "content of "
-"""What the name of a checkpoint, say, has before it in a cell's meaning."""
-MOST_REPEATS = 10
-"""Asks that may repeat a known configuration before the untried ones are listed instead."""
-
-
-class State(StrEnum):
-    """Where a trial stands."""
-
-    RUNNING = "running"
-    COMPLETE = "complete"
-    PRUNED = "pruned"
-    FAILED = "failed"
-
-
-STATES = {
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAIL: State.FAILED,
-}
-
+SPENT, RETRIED, MESSAGE = "spent", "retried", "message"
+"""What is noted beside a trial in Optuna's own storage."""
+MEANING, WALL_SECONDS, STRUCK = "meaning", "wall_seconds", "struck"
+"""What is noted beside a study; the last are numbers of failed trials that were made room for."""
 
 Repeats = Mapping[str, tuple[int, int]]
 """Seed and rotation of the folds by fingerprint: the confirmations of one configuration, in their order."""
 
 
-@dataclass(frozen=True)
-class LedgerTrial:
-    """One trial as the ledger knows it."""
-
-    cell: Cell
-    role: Role
-    storage_id: int
-    state: State
-    config: TrialConfig
-    fingerprint: str
-    sampled: Mapping[str, Any]
-    """Value of each searched field, by dotted path."""
-    score: float | None
-    """Search: best validation mIoU. Confirmation: test mIoU. None unless complete."""
-    message: str
-    """Why it failed."""
-
-
 class CellLedger:
     """Asks for, reports on and ends the trials of one cell."""
 
-    def __init__(self, cell: Cell, sweep: SweepConfig, storage: BaseStorage, existing: set[str]) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        sweep: SweepConfig,
+        storage: BaseStorage,
+        existing: set[str],
+        thinker: Executor | None = None,
+    ) -> None:
+        """Read what the storage holds of the cell.
+
+        Args:
+            cell: the cell.
+            sweep: its sweep.
+            storage: Optuna's.
+            existing: names of the studies that the storage holds.
+            thinker: runs samplers that take seconds; without one, they are waited for.
+        """
         self.cell = cell
+        self.neighbours: tuple[CellLedger, ...] = ()
         self._space = Space(cell)
-        self._optimisation = sweep.optimisation
-        self._seeds = sweep.budget.confirmation_seeds
+        self._sweep = sweep
         self._storage = storage
-        self._studies = {role: self._study(f"{sweep.name}:{cell.key}:{role}", existing) for role in Role}
-        self._attached: dict[int, Trial] = {}
-        self._configs: dict[tuple[Role, int], tuple[TrialConfig, str]] = {}
-        self._repeats: dict[int, Repeats] = {}
+        self._thinker = thinker
+        self._asker = Asker(self._space, sweep.optimisation, cell.key, cell.trials)
+        self._asking: Future[FrozenTrial | None] | None = None
+        self._exhausted = False
+        """Whether the ranges hold no configuration that was not tried."""
+        self._names = {role: f"{sweep.name}:{cell.key}:{role}" for role in Role}
+        self._studies: dict[Role, Study] = {}
+        self._trials: dict[Role, dict[int, LedgerTrial]] = {role: {} for role in Role}
+        self._running: dict[Role, set[int]] = {role: set() for role in Role}
+        self._spent = {role: Spent() for role in Role}
+        self._struck: dict[Role, set[int]] = {role: set() for role in Role}
+        """Numbers of the trials that were struck out and whose time is counted."""
+        self._best: LedgerTrial | None = None
+        self._repeats: tuple[int, Repeats] = (-1, {})
+        self._wall_seconds = 0.0
+        self.refresh(existing)
+
+    def refresh(self, existing: set[str]) -> None:
+        """Read what another process wrote since the last time; trials that had ended are not read again."""
+        for role, name in self._names.items():
+            if name in existing and role not in self._studies:
+                self._studies[role] = self._loaded(name)
+        if self.changed_meaning():
+            return  # trials of another meaning may not fit the file's ranges, and nothing goes on with them
+        for role in Role:
+            for trial in list(self._unknown(role)):
+                self._put(trial)
+        self._wall_seconds = float(self._attribute(WALL_SECONDS) or 0.0)
 
     # What there is
 
@@ -104,11 +101,11 @@ class CellLedger:
 
     def search_trials(self) -> tuple[LedgerTrial, ...]:
         """Return the search trials."""
-        return tuple(self._read(Role.SEARCH, frozen) for frozen in self._counted(Role.SEARCH))
+        return tuple(self._trials[Role.SEARCH].values())
 
     def confirmation_trials(self) -> tuple[LedgerTrial, ...]:
         """Return the confirmation trials, also those of a configuration that is no longer the best."""
-        return tuple(self._read(Role.CONFIRMATION, frozen) for frozen in self._counted(Role.CONFIRMATION))
+        return tuple(self._trials[Role.CONFIRMATION].values())
 
     def current_confirmations(self) -> tuple[LedgerTrial, ...]:
         """Return the confirmation trials of the configuration that is the best now."""
@@ -116,34 +113,59 @@ class CellLedger:
         return tuple(trial for trial in self.confirmation_trials() if trial.fingerprint in wanted)
 
     def best(self) -> LedgerTrial | None:
-        """Return the complete search trial with the best validation mIoU; the earlier one of equals."""
-        complete = [trial for trial in self.search_trials() if trial.state is State.COMPLETE]
-        return max(complete, key=lambda trial: trial.score or 0.0, default=None)
+        """Return the complete search trial with the best validation mIoU; the cheaper one of equals."""
+        return self._best
 
     def unfinished(self) -> tuple[LedgerTrial, ...]:
         """Return the trials that were handed out and have not ended."""
-        return tuple(trial for trial in self.trials() if trial.state is State.RUNNING)
+        return tuple(self._trials[role][id_] for role in Role for id_ in sorted(self._running[role]))
+
+    def spent(self, role: Role | None = None) -> Spent:
+        """Return what the cell's trials took so far, of one role or of both."""
+        return sum((self._spent[each] for each in Role if role in (None, each)), Spent())
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds in which the cell had search trials at work."""
+        return self._wall_seconds
 
     # What is to do
 
+    @property
+    def budget_reached(self) -> str:
+        """Which limit beside the number of trials ended the search; empty for none."""
+        budget, spent = self._sweep.budget, self.spent(Role.SEARCH)
+        limits = (
+            ("steps", budget.steps, spent.steps),
+            ("device_hours", budget.device_hours, spent.device_seconds / 3600),
+            ("wall_hours", budget.wall_hours, self._wall_seconds / 3600),
+        )
+        return next((name for name, limit, reached in limits if limit is not None and reached >= limit), "")
+
     def search_todo(self) -> int:
         """Return how many search trials are still to be handed out."""
-        return max(self.cell.trials - len(self._counted(Role.SEARCH)), 0)
+        missing = max(self.cell.trials - len(self._trials[Role.SEARCH]), 0)
+        if missing and (self._exhausted or self.budget_reached):
+            return int(self._asking is not None)  # what is being thought of is in the storage already
+        return missing
 
     def confirmations_to_come(self) -> int:
         """Return how many confirmation trials are still to be handed out, now or after the search."""
         if self._search_open():
-            return self._seeds * self.cell.rotations
+            return self._sweep.budget.confirmation_seeds * self.cell.rotations
         return len(self._missing_confirmations())
 
     def has_work(self) -> bool:
-        """Whether a trial can be handed out now."""
+        """Whether a trial can be handed out now, or is being thought of."""
         return self.search_todo() > 0 or (not self._search_open() and bool(self._missing_confirmations()))
 
     def next(self) -> LedgerTrial | None:
-        """Hand out the next trial: search trials first, then, when all have ended, confirmations."""
-        if self.search_todo():
-            return self._next_search()
+        """Hand out the next trial: search trials first, then, when all have ended, confirmations.
+
+        None where there is none now, also while a slow sampler thinks.
+        """
+        if self.search_todo() and (trial := self._next_search()):
+            return trial
         if not self._search_open() and (missing := self._missing_confirmations()):
             return self._start_confirmation(*missing[0])
         return None
@@ -152,134 +174,193 @@ class CellLedger:
 
     def report(self, trial: LedgerTrial, step: int, miou: float) -> bool:
         """Note a validation and return whether the trial should stop. Confirmations are never stopped."""
-        attached = self._attach(trial)
-        if step not in self._frozen(trial).intermediate_values:  # a resumed trial may repeat its last step
-            attached.report(miou, step)
-        return trial.role is Role.SEARCH and attached.should_prune()
+        frozen = self._storage.get_trial(trial.storage_id)
+        if step not in frozen.intermediate_values:  # a resumed trial may repeat its last step
+            self._storage.set_trial_intermediate_value(trial.storage_id, step, miou)
+        if trial.role is not Role.SEARCH or self._sweep.optimisation.objective != "miou":
+            return False
+        study = self._studies[trial.role]
+        return study.pruner.prune(study, self._storage.get_trial(trial.storage_id))
 
-    def end(self, trial: LedgerTrial, state: State, score: float | None = None, message: str = "") -> None:
-        """Note how a trial ended; the first word counts."""
-        if self._frozen(trial).state.is_finished():
-            return
+    def spend(self, trial: LedgerTrial, spent: Spent, *, write: bool = True) -> None:
+        """Note what a trial took so far, in memory or for good."""
+        if write:
+            self._storage.set_trial_user_attr(trial.storage_id, SPENT, asdict(spent))
+        self._put(replace(self._trials[trial.role][trial.storage_id], spent=spent))
+
+    def note_wall_seconds(self, seconds: float, *, write: bool = True) -> None:
+        """Note in how many seconds, all together, the cell had search trials at work."""
+        self._wall_seconds = seconds
+        if write:
+            self._study(Role.SEARCH).set_user_attr(WALL_SECONDS, seconds)
+
+    def retry(self, trial: LedgerTrial, message: str) -> LedgerTrial:
+        """Note a fault after which the trial stays open, and return the trial to be handed out again."""
+        current = self._trials[trial.role][trial.storage_id]
+        retried = (*current.retried, message)
+        self._storage.set_trial_user_attr(trial.storage_id, RETRIED, list(retried))
+        return self._put(replace(current, retried=retried))
+
+    def end(
+        self, trial: LedgerTrial, state: State, score: float | None = None, message: str = ""
+    ) -> LedgerTrial:
+        """Note how a trial ended and return it as it is now; the first word counts."""
+        current = self._trials[trial.role][trial.storage_id]
+        if current.state is not State.RUNNING:
+            return current
         if message:
-            self._storage.set_trial_user_attr(trial.storage_id, "message", message)
-        optuna_state = next(key for key, value in STATES.items() if value is state)
-        value = score if state is State.COMPLETE else None  # a pruned trial keeps its last report
-        self._studies[trial.role].tell(self._frozen(trial).number, value, state=optuna_state)
-        self._attached.pop(trial.storage_id, None)
+            self._storage.set_trial_user_attr(trial.storage_id, MESSAGE, message)
+        told = self._told(current, state, score)
+        self._study(trial.role).tell(trial.number, told, state=OPTUNA_STATES[state])
+        kept = score if state is State.COMPLETE else None
+        ended = self._storage.get_trial(trial.storage_id).datetime_complete
+        return self._put(replace(current, state=state, message=message, score=kept, ended=ended))
+
+    def reopen_failed(self) -> int:
+        """Strike out the failed trials, so that others take their places; return how many there were."""
+        failed = [trial for trial in self.trials() if trial.state is State.FAILED]
+        for role in {trial.role for trial in failed}:
+            struck = [trial.number for trial in failed if trial.role is role]
+            study = self._study(role)
+            study.set_user_attr(STRUCK, sorted({*study.user_attrs.get(STRUCK, ()), *struck}))
+        for trial in failed:
+            self._forget(trial)
+            if trial.role is Role.SEARCH:
+                self._asker.repeat(trial)
+        return len(failed)
 
     def settle_meaning(self, protocol: Mapping[str, str]) -> list[str]:
         """Note what the cell's trials mean, or return a line for each difference to what was noted."""
+        if self._noted_meaning() is None:
+            self._study(Role.SEARCH).set_user_attr(MEANING, {**self._meaning, **protocol})
+        return self.changed_meaning(protocol)
+
+    def changed_meaning(self, protocol: Mapping[str, str] | None = None) -> list[str]:
+        """Return a line for each difference to what was noted; none where no trial has begun.
+
+        Args:
+            protocol: what the meaning holds beside the file; without it, as far as the file alone can tell.
+        """
         noted = self._noted_meaning()
-        meaning = {**self._meaning(), **protocol}
-        if noted is None:
-            self._studies[Role.SEARCH].set_user_attr("meaning", meaning)
-            return []
-        return _differences(noted, meaning)
-
-    def changed_meaning(self) -> list[str]:
-        """Return a line for each difference to what was noted, as far as the file alone can tell."""
-        noted, meaning = self._noted_meaning(), self._meaning()
         if noted is None:
             return []
-        protocol = {key: value for key, value in noted.items() if key in PROTOCOL or key.startswith(CONTENT)}
-        return _differences(noted, {**meaning, **protocol})
-
-    def _noted_meaning(self) -> dict[str, Any] | None:
-        study = self._studies[Role.SEARCH]
-        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
-        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
-        begun = any(trial.params or trial.state.is_finished() for trial in trials)
-        return study.user_attrs.get("meaning") if begun else None
+        beside = not_in_file(noted) if protocol is None else protocol
+        return differences(noted, {**self._meaning, **beside})
 
     def void_half_asked(self) -> None:
         """Strike out what a driver was asking for when it died."""
-        for frozen in self._studies[Role.SEARCH].get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._is_whole(Role.SEARCH, frozen):
-                self._void(frozen)
+        if study := self._studies.get(Role.SEARCH):
+            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if not self._is_whole(Role.SEARCH, frozen):
+                    void(study, frozen)
 
     # Inner workings
 
-    def _study(self, name: str, existing: set[str]) -> Study:
-        if name in existing:
-            study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler(seed=0))
-        else:
-            study = optuna.create_study(study_name=name, storage=self._storage, direction="maximize")
-        study.pruner = _pruner(self._optimisation)
+    def _loaded(self, name: str) -> Study:
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler(0))
+        study.pruner = pruner_of(self._sweep.optimisation)
         return study
 
-    def _counted(self, role: Role) -> list[FrozenTrial]:
-        trials = self._studies[role].get_trials(deepcopy=False)
-        return [trial for trial in trials if VOID not in trial.user_attrs and self._is_whole(role, trial)]
+    def _study(self, role: Role) -> Study:
+        """Return a study, made on first use: whoever only looks leaves no trace."""
+        if role not in self._studies:
+            two = role is Role.SEARCH and self._sweep.optimisation.objective == "miou_and_cost"
+            optuna.create_study(
+                study_name=self._names[role],
+                storage=self._storage,
+                directions=["maximize", "minimize"] if two else ["maximize"],
+            )
+            self._studies[role] = self._loaded(self._names[role])
+        return self._studies[role]
+
+    def _attribute(self, name: str) -> Any:
+        study = self._studies.get(Role.SEARCH)
+        return study.user_attrs.get(name) if study else None
+
+    def _unknown(self, role: Role) -> Iterator[LedgerTrial]:
+        """Yield the trials that count and whose end is not known here yet; forget those struck out since."""
+        known = self._trials[role]
+        if study := self._studies.get(role):
+            struck = set(study.user_attrs.get(STRUCK, ()))
+            for trial in [each for each in known.values() if each.number in struck]:
+                self._forget(trial)
+            for frozen in study.get_trials(deepcopy=False):
+                before = known.get(frozen._trial_id)
+                if before is not None and before.state is not State.RUNNING:
+                    continue
+                if frozen.number in struck:
+                    if frozen.number not in self._struck[role]:  # its time is gone all the same
+                        self._spent[role] += _spent(frozen)
+                        self._struck[role].add(frozen.number)
+                elif VOID not in frozen.user_attrs and self._is_whole(role, frozen):
+                    yield self._read(role, frozen)
+
+    def _forget(self, trial: LedgerTrial) -> None:
+        """Let a trial that was struck out count no more; what it took still does."""
+        del self._trials[trial.role][trial.storage_id]
+        self._struck[trial.role].add(trial.number)
 
     def _is_whole(self, role: Role, trial: FrozenTrial) -> bool:
         """Whether the trial was handed out: it is not only enqueued, and has all its parameters."""
-        asked = role is Role.CONFIRMATION or trial.params.keys() == self._space.distributions.keys()
+        asked = role is Role.CONFIRMATION or self._space.is_whole(trial.params)
         return asked and trial.state is not TrialState.WAITING
 
     def _search_open(self) -> bool:
-        trials = self._counted(Role.SEARCH)
-        return len(trials) < self.cell.trials or any(not trial.state.is_finished() for trial in trials)
+        return self.search_todo() > 0 or bool(self._running[Role.SEARCH])
 
-    def _next_search(self) -> LedgerTrial:
-        study = self._studies[Role.SEARCH]
-        known = {trial.fingerprint for trial in self.search_trials()}
-        if not known and (default := self._space.default()):
-            study.enqueue_trial(default, skip_if_exists=True)
-        for _ in range(MOST_REPEATS):
-            study.sampler = self._sampler(len(study.get_trials(deepcopy=False)))
-            asked = study.ask(self._space.distributions)
-            trial = self._valid(self._storage.get_trial(asked._trial_id))
-            if trial and trial.fingerprint not in known:
-                self._attached[asked._trial_id] = asked
-                return trial
-            self._void(self._storage.get_trial(asked._trial_id))
-        study.enqueue_trial(next(self._untried(known)))  # only a small finite space repeats itself so often
-        asked = study.ask(self._space.distributions)
-        return self._read(Role.SEARCH, self._storage.get_trial(asked._trial_id))
+    def _next_search(self) -> LedgerTrial | None:
+        if self._asking is None:
+            if proposed := self._proposed():
+                return self._begun(proposed)
+            if self._thinker is None or not isinstance(self._sweep.optimisation.sampler, SLOW):
+                return self._begun(self._ask())
+            self._asking = self._thinker.submit(self._ask)
+        if not self._asking.done():
+            return None
+        asked, self._asking = self._asking.result(), None
+        return self._begun(asked)
 
-    def _valid(self, frozen: FrozenTrial) -> LedgerTrial | None:
-        """Return the trial, or None where two values between the corners contradict each other."""
+    def _begun(self, asked: FrozenTrial | None) -> LedgerTrial | None:
+        self._exhausted = asked is None
+        return self._put(self._read(Role.SEARCH, asked)) if asked else None
+
+    def _proposed(self) -> FrozenTrial | None:
+        ended = (near.best() for near in self.neighbours if near.search_trials() and not near._search_open())
+        study, known = self._study(Role.SEARCH), self.search_trials()
+        return self._asker.propose(study, self._fingerprint, known, filter(None, ended))
+
+    def _ask(self) -> FrozenTrial | None:
+        return self._asker.ask(self._study(Role.SEARCH), self._fingerprint, self.search_trials())
+
+    def _fingerprint(self, parameters: Mapping[str, Any]) -> str | None:
+        """Return the fingerprint of a configuration, None where values between the corners contradict."""
         try:
-            return self._read(Role.SEARCH, frozen)
+            return self.cell.trial(self._space.values(parameters)).fingerprint()
         except ValidationError:
             return None
 
-    def _untried(self, known: set[str]) -> Iterator[dict[str, Any]]:
-        for parameters in self._space.combinations():
-            if self.cell.trial(self._space.values(parameters)).fingerprint() not in known:
-                yield parameters
-
-    def _void(self, frozen: FrozenTrial) -> None:
-        self._storage.set_trial_user_attr(frozen._trial_id, VOID, True)
-        self._studies[Role.SEARCH].tell(frozen.number, state=TrialState.FAIL)
-
-    def _sampler(self, number: int) -> BaseSampler:
-        """Return a sampler whose draws depend on the trial's number, not on what this driver drew before.
-
-        So a sweep that was interrupted draws what an undisturbed one would have drawn.
-        """
-        text = f"{self._optimisation.seed}:{self.cell.key}:{number}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        match self._optimisation.sampler:
-            case Random():
-                return RandomSampler(seed=seed)
-            case Tpe(startup_trials=startup):
-                return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
+    def _told(self, trial: LedgerTrial, state: State, score: float | None) -> float | list[float] | None:
+        if state is not State.COMPLETE or score is None:
+            return None  # a pruned trial keeps its last report
+        if len(self._study(trial.role).directions) > 1:
+            return [score, trial.spent.device_seconds]
+        return score
 
     def _wanted_confirmations(self) -> Repeats:
         """Return the confirmations of the best configuration: one seed with all rotations, then the next."""
         best = self.best()
         if best is None:
             return {}
-        if best.storage_id not in self._repeats:
+        if self._repeats[0] != best.storage_id:
             first = best.config.seed + 1  # the search's own seed has been selected on
-            self._repeats[best.storage_id] = {
+            seeds = range(first, first + self._sweep.budget.confirmation_seeds)
+            wanted = {
                 self.cell.trial(best.sampled, seed, rotation).fingerprint(): (seed, rotation)
-                for seed in range(first, first + self._seeds)
+                for seed in seeds
                 for rotation in range(self.cell.rotations)
             }
-        return self._repeats[best.storage_id]
+            self._repeats = (best.storage_id, wanted)
+        return self._repeats[1]
 
     def _missing_confirmations(self) -> list[tuple[int, int]]:
         there = {trial.fingerprint for trial in self.confirmation_trials()}
@@ -288,84 +369,72 @@ class CellLedger:
     def _start_confirmation(self, seed: int, rotation: int) -> LedgerTrial:
         best = self.best()
         assert best is not None, "only the best configuration is confirmed"
-        study = self._studies[Role.CONFIRMATION]
         attributes = {"seed": seed, "rotation": rotation, "sampled": dict(best.sampled)}
-        study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attributes))
-        return self.confirmation_trials()[-1]
+        study = self._study(Role.CONFIRMATION)
+        template = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
+        frozen = self._storage.get_trial(self._storage.create_new_trial(study._study_id, template))
+        return self._put(self._read(Role.CONFIRMATION, frozen))
+
+    def _put(self, trial: LedgerTrial) -> LedgerTrial:
+        """Remember a trial as it is now, and what follows from it for the cell."""
+        before = self._trials[trial.role].get(trial.storage_id)
+        self._trials[trial.role][trial.storage_id] = trial
+        running = self._running[trial.role]
+        (running.add if trial.state is State.RUNNING else running.discard)(trial.storage_id)
+        self._spent[trial.role] += trial.spent - (before.spent if before else Spent())
+        if trial.role is Role.SEARCH and trial.state is State.COMPLETE:
+            self._best = max(filter(None, (self._best, trial)), key=_merit)
+        return trial
 
     def _read(self, role: Role, frozen: FrozenTrial) -> LedgerTrial:
         sampled, seed, rotation = self._space.values(frozen.params), None, 0
+        attributes = frozen.user_attrs
         if role is Role.CONFIRMATION:
-            sampled, seed = frozen.user_attrs["sampled"], frozen.user_attrs["seed"]
-            rotation = frozen.user_attrs.get("rotation", 0)  # older ledgers know no other
-        key = (role, frozen._trial_id)
-        if key not in self._configs:  # building a config costs more than all the rest, and never changes
-            config = self.cell.trial(sampled, seed, rotation)
-            self._configs[key] = config, config.fingerprint()
-        config, fingerprint = self._configs[key]
+            sampled, seed = attributes["sampled"], attributes["seed"]
+            rotation = attributes.get("rotation", 0)  # older ledgers know no other
+        config = self.cell.trial(sampled, seed, rotation)
         return LedgerTrial(
             cell=self.cell,
             role=role,
             storage_id=frozen._trial_id,
+            number=frozen.number,
             state=STATES[frozen.state],
             config=config,
-            fingerprint=fingerprint,
+            fingerprint=config.fingerprint(),
             sampled=sampled,
-            score=frozen.value if frozen.state is TrialState.COMPLETE else None,
-            message=frozen.user_attrs.get("message", ""),
+            score=frozen.values[0] if frozen.state is TrialState.COMPLETE else None,
+            message=attributes.get(MESSAGE, ""),
+            origin=attributes.get(ORIGIN, SAMPLER),
+            retried=tuple(attributes.get(RETRIED, ())),
+            spent=_spent(frozen),
+            began=frozen.datetime_start,
+            ended=frozen.datetime_complete,
         )
 
-    def _frozen(self, trial: LedgerTrial) -> FrozenTrial:
-        return self._storage.get_trial(trial.storage_id)
+    def _noted_meaning(self) -> dict[str, Any] | None:
+        study = self._studies.get(Role.SEARCH)
+        if study is None:
+            return None
+        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
+        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
+        begun = any(trial.params or trial.state.is_finished() for trial in trials)
+        return study.user_attrs.get(MEANING) if begun else None
 
-    def _attach(self, trial: LedgerTrial) -> Trial:
-        if trial.storage_id not in self._attached:
-            self._attached[trial.storage_id] = Trial(self._studies[trial.role], trial.storage_id)
-        return self._attached[trial.storage_id]
-
+    @cached_property
     def _meaning(self) -> dict[str, Any]:
-        """Return everything that all trials of the cell share, flat, and the options of its choices."""
-        flat = dict(_flat(self.cell.trial(self.cell.first_corners).canonical()))
-        searched = tuple(self._space.distributions)
-        fixed = {
-            path: value
-            for path, value in flat.items()
-            if not any(path == name or path.startswith(f"{name}.") for name in searched)
-        }
-        choices = {
-            f"search {path}": list(range_.options) if isinstance(range_, Choice) else type(range_).__name__
-            for path, range_ in self.cell.ranges.items()
-            if range_.count > 1
-        }
-        return fixed | choices
+        meaning = meaning_of(self.cell, tuple(self._space.distributions))
+        objective = self._sweep.optimisation.objective  # older ledgers know one objective
+        return meaning if objective == "miou" else meaning | {"objective": objective}
+
+
+def _spent(frozen: FrozenTrial) -> Spent:
+    return Spent(**frozen.user_attrs.get(SPENT, {}))
+
+
+def _merit(trial: LedgerTrial) -> tuple[float, float, int]:
+    return trial.score or 0.0, -trial.spent.device_seconds, -trial.number
 
 
 def short_reason(message: str) -> str:
     """Return the line of a failure's message that says most: the last, also of a traceback."""
     return (message.strip().splitlines() or ["no reason known"])[-1]
-
-
-def _pruner(search: Search) -> BasePruner:
-    match search.pruner:
-        case NoPruner():
-            return NopPruner()
-        case Median(startup_trials=startup, warmup_steps=warmup):
-            return MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)
-        case SuccessiveHalving(min_steps=least, reduction=reduction):
-            return SuccessiveHalvingPruner(min_resource=least, reduction_factor=reduction)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key} was {before.get(key, 'not set')!r}, is now {after.get(key, 'not set')!r}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shapeft_tune.tune.cell_ledger import short_reason
+from shapeft_tune.tune.counts import CellCounts
 from shapeft_tune.tune.driver import Event
-from shapeft_tune.tune.ledger import CellCounts, Ledger
+from shapeft_tune.tune.ledger import Ledger
 
 OnEvent = Callable[[Event, Ledger], None]
 
@@ -31,25 +34,49 @@ def watching(console: Console) -> Iterator[OnEvent]:
         live.stop()
 
 
-def cells_table(counts: Iterable[CellCounts]) -> Table:
-    """Return a row for each cell: how far it is and its best validation mIoU."""
+@dataclass(frozen=True)
+class Slots:
+    """How many of a cell's trials have a slot, and how many wait for one."""
+
+    running: int
+    waiting: int
+
+
+def cells_table(counts: Iterable[CellCounts], slots: Mapping[str, Slots] | None = None) -> Table:
+    """Return a row for each cell: how far it is and its best validation mIoU.
+
+    Args:
+        counts: of the cells.
+        slots: by the key of each cell that has trials at work; where nothing is known of slots, every trial
+            that was handed out counts as running.
+    """
+    counts = tuple(counts)
     table = Table(pad_edge=False, box=None, header_style="bold")
     for name in ("strategy", "labels", "dates"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
-    for name in ("search", "running", "pruned", "failed", "confirmed", "best val mIoU"):
+    retried = any(count.retried for count in counts)
+    rare = ["retried"] if retried else []
+    for name in ("search", "running", "waiting", "pruned", "failed", *rare, "confirmed", "best val mIoU"):
         table.add_column(name, justify="right")
+    limited = any(count.budget_reached for count in counts)
+    if limited:
+        table.add_column("ended by")
     for count in counts:
+        busy = Slots(count.running, 0) if slots is None else slots.get(count.cell.key, Slots(0, 0))
         ended = count.complete + count.pruned + count.failed
         table.add_row(
             count.cell.strategy,
             f"{100 * count.cell.label_fraction:g} %",
             str(count.cell.temporal_length),
             f"{ended}/{count.cell.trials}",
-            str(count.running or ""),
+            str(busy.running or ""),
+            str(busy.waiting or ""),
             str(count.pruned or ""),
             str(count.failed + count.confirmations_failed or ""),
+            *([str(count.retried or "")] if retried else []),
             f"{count.confirmations_done}/{count.confirmations_wanted}",
             "" if count.best_miou is None else f"{count.best_miou:.3f}",
+            *([count.budget_reached] if limited else []),
             style="dim" if count.done else None,
         )
     return table
@@ -63,8 +90,8 @@ class _Lines:
         self._started = time.monotonic()
 
     def __call__(self, event: Event, ledger: Ledger) -> None:
-        if event.kind != "validated":
-            text = f"{_clock(time.monotonic() - self._started)}  {described(event, ledger)}"
+        if event.kind not in ("validated", "began"):
+            text = f"{clock(time.monotonic() - self._started)}  {described(event, ledger)}"
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -79,6 +106,8 @@ class _LiveTable:
         self._started = time.monotonic()
         self._counts: dict[str, CellCounts] = {}
         self._ended_before: int | None = None
+        self._waits: dict[tuple[str, str, str], bool] = {}
+        """Of each trial at work, by its cell, role and fingerprint, whether it waits for a slot."""
 
     def __call__(self, event: Event, ledger: Ledger) -> None:
         if not self._counts:
@@ -87,24 +116,43 @@ class _LiveTable:
             self._ended_before = sum(count.trials_done for count in self._counts.values())
         key = event.trial.cell.key
         self._counts[key] = ledger.count(key)
-        if event.kind == "failed":
-            self._live.console.print(Text(described(event, ledger), style="red"))
-        self._live.update(Group(cells_table(self._fitting()), Text(self._summary())))
+        self._note_slot(event)
+        if event.kind in ("failed", "retried"):
+            style = "red" if event.kind == "failed" else "yellow"
+            self._live.console.print(Text(described(event, ledger), style=style))
+        shown = fitting(self._counts.values(), self._live.console.height - 5)
+        self._live.update(Group(cells_table(shown, self._slots()), Text(self._summary())))
 
-    def _fitting(self) -> list[CellCounts]:
-        """Return the cells that fit the screen: those at work, then those to come, in the sweep's order."""
-        room = max(self._live.console.height - 5, 3)
-        by_interest = sorted(self._counts.values(), key=lambda count: (count.done, not count.running))
-        shown = {count.cell.key for count in by_interest[:room]}
-        return [count for key, count in self._counts.items() if key in shown]
+    def _note_slot(self, event: Event) -> None:
+        trial = (event.trial.cell.key, str(event.trial.role), event.trial.fingerprint)
+        match event.kind:
+            case "started" | "continued":
+                self._waits[trial] = True
+            case "began" | "validated":
+                self._waits[trial] = False
+            case _:  # it has ended, was interrupted, or will be handed out again
+                self._waits.pop(trial, None)
+
+    def _slots(self) -> dict[str, Slots]:
+        running = Counter(key for (key, *_), waits in self._waits.items() if not waits)
+        waiting = Counter(key for (key, *_), waits in self._waits.items() if waits)
+        return {key: Slots(running[key], waiting[key]) for key in running | waiting}
 
     def _summary(self) -> str:
         done = sum(count.trials_done for count in self._counts.values())
         todo = sum(count.trials_todo for count in self._counts.values())
         spent = time.monotonic() - self._started
         here = done - (self._ended_before or 0)
-        left = f", about {_clock(spent / here * todo)} left" if here and todo else ""
-        return f"{done} of {done + todo} trials, {_clock(spent)} so far{left}. Ctrl-C stops in good order."
+        left = f", about {clock(spent / here * todo)} left" if here and todo else ""
+        return f"{done} of {done + todo} trials, {clock(spent)} so far{left}. Ctrl-C stops in good order."
+
+
+def fitting(counts: Iterable[CellCounts], room: int) -> list[CellCounts]:
+    """Return the cells that fit so many lines: those at work, then those to come, in the sweep's order."""
+    counts = list(counts)
+    by_interest = sorted(counts, key=lambda count: (count.done, not count.running))
+    shown = {count.cell.key for count in by_interest[: max(room, 3)]}
+    return [count for count in counts if count.cell.key in shown]
 
 
 def described(event: Event, ledger: Ledger) -> str:
@@ -121,11 +169,18 @@ def described(event: Event, ledger: Ledger) -> str:
             return f"{where} complete, {split} mIoU {event.miou:.3f}{fold}{best}"
         case "failed":
             return f"{where} failed: {short_reason(event.message)}"
+        case "retried":
+            return f"{where} is tried again after: {short_reason(event.message)}"
+        case "interrupted":
+            return f"{where} stopped, and can go on from its checkpoint"
+        case "began":
+            return f"{where} has its slot"
         case kind:
             return f"{where} {kind}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.data import Dataset
 from shapeft_tune.config.models import ModelConfig
 from shapeft_tune.config.places import Places
-from shapeft_tune.config.ranges import Choice
-from shapeft_tune.config.sweep import Cell, SweepConfig
+from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.config.trial import TrialConfig
 from shapeft_tune.data import Folder, open_dataset, problems_with
 from shapeft_tune.data.sources import S2, sources_of
@@ -67,6 +67,18 @@ def check_trial(trial: TrialConfig, places: Places, tell: Tell = lambda sentence
     data_sets = _DataSets(places, tell)
     data = _check_data([trial], data_sets)
     return "+".join([data, *sorted(_check_model(trial, data_sets, places).values())])
+
+
+def check_weights(sweep: SweepConfig, places: Places) -> None:
+    """Check every cell's pretrained weights alone, downloading them where they must be; needs no data.
+
+    Raises:
+        WeightsError: a checkpoint is missing, is not the official one or does not fit.
+    """
+    trials = (trial for cell in _first_of_each_kind(sweep) for trial in variants(cell))
+    for model in dict.fromkeys(trial.model for trial in trials):
+        if model.tuning.weights != "none":
+            build_model(model, 2, places.weights_folder)  # weights fit whatever the number of classes
 
 
 class _DataSets:
@@ -162,9 +174,5 @@ def _first_of_each_kind(sweep: SweepConfig) -> list[Cell]:
 
 def variants(cell: Cell, rotation: int = 0) -> Iterator[TrialConfig]:
     """Yield a trial with every option of every choice, as data, model and weights may depend on it."""
-    first = cell.first_corners
-    yield cell.trial(first, rotation=rotation)
-    for path, range_ in cell.ranges.items():
-        if isinstance(range_, Choice):
-            for option in range_.options[1:]:
-                yield cell.trial(first | {path: option}, rotation=rotation)
+    for values in cell.option_values():
+        yield cell.trial(values, rotation=rotation)

@@ -53,10 +53,19 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether the trial goes on."""
+        if begun := section(result, "begun"):
+            self._driver.began(trial.trial_id, **begun)
         metrics = section(result, "metrics")
-        if not metrics:  # the last word of a trial is not a validation
+        if not metrics:  # the first and the last word of a trial are no validations
             return str(self.CONTINUE)
-        stop = self._driver.progressed(trial.trial_id, int(result["step"]), int(result["steps"]), metrics)
+        stop = self._driver.progressed(
+            trial.trial_id,
+            int(result["step"]),
+            int(result["steps"]),
+            float(result["seconds"]),
+            metrics,
+            int(result.get("disk_bytes", 0)),
+        )
         return str(self.STOP if stop else self.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:

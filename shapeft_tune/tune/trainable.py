@@ -1,124 +1,157 @@
 """What runs inside a Ray worker: one order in, one trial out. Faults of a trial are results, not exceptions.
 
-Ray repeats a trial whose worker died; it goes on from its checkpoint. An exception would be repeated too,
-though it would only happen again, so it is reported as the trial's end instead.
+So whoever hands out trials can tell a fault of the machine, which another try may not meet, from one that
+would only happen again. A worker that dies has no last word, and that is an answer too.
 """
 
 from __future__ import annotations
 
-import errno
-import json
+import os
+import socket
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.tune.disk_ceiling import peak_of, size_of
+from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Order, Outcome, trial_folder
+from shapeft_tune.tune.stop_mark import stop_asked
+from shapeft_tune.tune.storage import TrialStorage, trial_key
+from shapeft_tune.tune.stored_files import StorageFailed
 
-STOP_FILE = "stop"
-"""While this file is in the sweep's folder, trials write their checkpoint and end."""
+SHARED_HOME = TrialStorage.at(None)
 
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker is told; small, because Ray copies it many times."""
-
-    strategy: str
-    fingerprint: str
-    role: Role
-    config: Mapping[str, Any]
-    cpu: float
-    gpu: float
-
-    def to_ray(self) -> dict[str, str]:
-        """Return the configuration that Ray carries: one string, which Ray does not look into."""
-        return {"order": json.dumps(asdict(self))}
-
-    @classmethod
-    def from_ray(cls, config: Mapping[str, str]) -> Order:
-        """Read what :meth:`to_ray` wrote."""
-        return cls(**json.loads(config["order"]))
+if TYPE_CHECKING:
+    from shapeft_tune.train.parallel import Team
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a worker left a trial; ``state`` is a ledger state, or one of the two below: it can go on later."""
+def trial_function(
+    sweep_folder: Path, places: Places, storage: TrialStorage = SHARED_HOME
+) -> Callable[..., None]:
+    """Return the function that Ray runs for every order.
 
-    state: str
-    score: float | None = None
-    message: str = ""
-
-    def to_ray(self) -> dict[str, Any]:
-        """Return the last result that Ray is told."""
-        return {"outcome": asdict(self)}
-
-
-INTERRUPTED = "interrupted"
-"""It was asked to stop."""
-OBSTRUCTED = "obstructed"
-"""It met what every other trial would meet as well."""
-OBSTACLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""A disk that is full or cannot be written to: no fault of the trial, so it must not cost its place."""
-
-
-def trial_function(sweep_folder: Path, places: Places) -> Callable[..., None]:
-    """Return the function that Ray runs for every order."""
+    Args:
+        sweep_folder: the sweep's, in the home of the node that it runs on.
+        places: where things lie.
+        storage: what all nodes share, where it is not the home.
+    """
 
     def run(ray_config: dict[str, str]) -> None:
         from ray import tune
 
-        tune.report(_work(Order.from_ray(ray_config), sweep_folder, places).to_ray())
+        from shapeft_tune.train.memory import leaving_nothing
+        from shapeft_tune.tune.parallel import shared
+
+        order = Order.from_ray(ray_config)
+        if not order.gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows all GPUs to a trial that has none
+        place = {"host": socket.gethostname(), "process": os.getpid(), "device": _device(order)}
+        tune.report({"begun": place})
+        work = partial(_work, order, sweep_folder, places, storage)
+        if order.workers > 1:
+            outcome = shared(order, sweep_folder, work)
+        else:
+            with leaving_nothing(order.gpu):  # the process goes on to the next trial
+                outcome = work(tune.report)
+        tune.report(outcome.to_ray())
 
     return run
 
 
-def trial_folder(sweep_folder: Path, strategy: str, fingerprint: str) -> Path:
-    """Return the folder that holds everything about one trial.
-
-    Two strategies may meet in the same experiment; each has a folder of its own, or both would write there.
-    """
-    return sweep_folder / "trials" / strategy / fingerprint
-
-
-def _work(order: Order, sweep_folder: Path, places: Places) -> Outcome:
+def _work(
+    order: Order,
+    sweep_folder: Path,
+    places: Places,
+    storage: TrialStorage,
+    report: Callable[[dict[str, Any]], None],
+    team: Team | None = None,
+    device: str | None = None,
+) -> Outcome:
+    """Run the trial, or one process's part of it, and report each validation."""
     import torch
-    from ray import tune
 
     from shapeft_tune.config import TrialConfig
-    from shapeft_tune.errors import Interrupted, ShapeftError
-    from shapeft_tune.train import Progress, run_trial
+    from shapeft_tune.errors import Interrupted
+    from shapeft_tune.train import Progress, TrialResult, run_trial
+    from shapeft_tune.train.parallel import ALONE
+
+    team = team or ALONE
+    folder = trial_folder(sweep_folder, order.strategy, order.fingerprint)
+    key = trial_key(sweep_folder.name, order.strategy, order.fingerprint)
 
     def tell(progress: Progress) -> None:
-        tune.report({"step": progress.step, "steps": progress.steps, "metrics": progress.metrics()})
+        storage.keep(folder, key)  # before the report: Tune may end the trial there
+        report(
+            {
+                "step": progress.step,
+                "steps": progress.steps,
+                "seconds": progress.seconds,
+                "metrics": progress.metrics(),
+                "disk_bytes": peak_of(folder),
+            }
+        )
 
-    should_stop = (sweep_folder / STOP_FILE).exists
-    if should_stop():  # it waited for its place while the sweep was told to end
-        return Outcome(INTERRUPTED, message="not begun")
-    torch.set_num_threads(max(int(order.cpu), 1))
-    if 0 < order.gpu < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(order.gpu)
-    try:
-        result = run_trial(
+    def run() -> TrialResult:
+        return run_trial(
             TrialConfig.model_validate(order.config),
             places,
-            trial_folder(sweep_folder, order.strategy, order.fingerprint),
+            folder,
             role=Role(order.role),
             on_progress=tell,
             should_stop=should_stop,
-            device=None if order.gpu else "cpu",
+            device=device if order.gpu else "cpu",
+            team=team,
         )
+
+    def kept() -> None:
+        storage.keep_last(folder, key)
+
+    should_stop = stop_asked(sweep_folder / STOP_FILE, storage)
+    torch.set_num_threads(max(int(order.cpu), 1))
+    try:
+        if team.told(should_stop):  # it waited for its place while the sweep was told to end
+            return Outcome(INTERRUPTED, message="not begun")
+        storage.fetch(folder, key)
+        result = run()
+        team.told(kept)
+        return replace(_completed(result), disk_bytes=size_of(folder))
     except Interrupted as stop:
+        if team.rank == 0:
+            storage.keep(folder, key)
         return Outcome(INTERRUPTED, message=str(stop))
-    except OSError as error:
-        if error.errno in OBSTACLES:
-            return Outcome(OBSTRUCTED, message=str(error))
-        return Outcome("failed", message=traceback.format_exc())
-    except ShapeftError as error:
-        return Outcome("failed", message=str(error))
-    except Exception:  # a fault of this project or of a library: keep all that is known of it
-        return Outcome("failed", message=traceback.format_exc())
+    except Exception as error:
+        return failed(error)
+
+
+def failed(error: Exception) -> Outcome:
+    """Return how a trial ended that an exception ended."""
+    from shapeft_tune.errors import ShapeftError
+    from shapeft_tune.tune.faults import OBSTACLES, kind_of
+
+    if isinstance(error, StorageFailed) or (isinstance(error, OSError) and error.errno in OBSTACLES):
+        return Outcome(OBSTRUCTED, message=str(error))
+    # Of a fault of this project or of a library, keep all that is known.
+    message = str(error) if isinstance(error, ShapeftError) else "".join(traceback.format_exception(error))
+    return Outcome("failed", message=message, fault=kind_of(error))
+
+
+def _completed(result: object) -> Outcome:
+    from shapeft_tune.train import TrialResult
+
+    assert isinstance(result, TrialResult)
     scores = result.validation if result.role is Role.SEARCH else result.test
     assert scores is not None, "a confirmation trial is scored on the test folds"
-    return Outcome("complete", score=scores.miou)
+    return Outcome("complete", scores.miou, steps=result.steps, seconds=result.seconds)
+
+
+def _device(order: Order) -> str:
+    """Name what the trial computes on, as its machine's owner would."""
+    if order.workers > 1:  # wherever Ray Train finds places for them
+        return f"{order.workers} {'gpus' if order.gpu else 'processes'}"
+    if not order.gpu:
+        return "cpu"
+    return f"gpu {os.environ.get('CUDA_VISIBLE_DEVICES', '?')}"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from shapeft_tune.config import load_sweep, load_trial
-from shapeft_tune.config.loading import corner_values
+from shapeft_tune.config.corners import corner_values
 from shapeft_tune.errors import ConfigError, Problem
 from tests.config.examples import SWEEP, TRIAL, without, written
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from shapeft_tune.config.models import ModelConfig
+from shapeft_tune.config.tuning import FrozenTuning
 from shapeft_tune.models import Segmenter, build_model
-from tests.models.small_models import NUM_CLASSES, SMALL_MODELS, Series, make_series
+from shapeft_tune.models.encoder import Encoder
+from shapeft_tune.models.galileo_layers import Block
+from tests.models.small_models import NUM_CLASSES, SMALL_MODELS, SMALL_TIMM, Series, make_series
 
 FROZEN = [name for name, config in SMALL_MODELS.items() if config.tuning.mode == "frozen"]
 
@@ -176,3 +183,61 @@ def test_a_batch_of_one_patch_can_be_trained_on(model: Segmenter, config: ModelC
     series = make_series(sensors=config.sensors)
     single = Series(series.images_BTCHW[:1], series.days_BT[:1], series.valid_BT[:1])
     assert loss_of(model.train(), single).isfinite()
+
+
+@pytest.mark.parametrize("unpadded", [True, False])
+def test_a_batch_encoded_in_pieces_trains_as_a_whole_one(
+    model: Segmenter, config: ModelConfig, unpadded: bool
+) -> None:
+    """Logits' loss, gradients, running statistics and the random numbers that come next."""
+    without_dropout(model.train())
+    series = make_series(sensors=config.sensors)
+    series = series if unpadded else series.without_date(patch=1, date=2)
+    start = copy.deepcopy(model.state_dict())
+    whole = gradients_of(model, series), copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    model.load_state_dict(start)
+    model.set_pieces(4)
+    pieces = gradients_of(model, series), model.state_dict(), torch.get_rng_state()
+    for ours, theirs in zip(pieces, whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_no_more_goes_through_an_encoder_at_once_than_a_piece(model: Segmenter, config: ModelConfig) -> None:
+    series, seen = make_series(sensors=config.sensors), []
+    most = model.train().most_pieces(*series.valid_BT.shape)
+    encoder = next(module for module in model.modules() if isinstance(module, Encoder))
+    for name in ("forward_features", "forward_series"):
+        if method := getattr(encoder, name, None):
+            setattr(encoder, name, noting(method, seen))
+    model.set_pieces(100)
+    series.through(model)
+    assert seen == [series.valid_BT.numel()] if most == 1 else [series.valid_BT.numel() // most] * most
+
+
+def test_frames_that_a_batch_norm_learns_from_together_are_not_parted() -> None:
+    assert build_model(SMALL_TIMM, NUM_CLASSES).train().most_pieces(2, 3) == 1
+    resting = SMALL_TIMM.model_copy(update={"tuning": FrozenTuning(weights="none")})
+    assert build_model(resting, NUM_CLASSES).train().most_pieces(2, 3) == 6
+    resized = SMALL_MODELS["croma resized"]
+    assert build_model(resized, NUM_CLASSES).train().most_pieces(2, 3) == 6
+    assert build_model(SMALL_MODELS["galileo finetuned"], NUM_CLASSES).train().most_pieces(2, 3) == 2
+
+
+def without_dropout(model: Segmenter) -> None:
+    """Take chance out of the encoder: in pieces, it draws other numbers."""
+    encoder = next(module for module in model.modules() if isinstance(module, Encoder))
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(module, Block):
+            module.drop_path = 0.0
+
+
+def noting(method: Callable[..., Any], seen: list[int]) -> Callable[..., Any]:
+    """Return the method, which notes how many frames it is given."""
+
+    def noted(images: torch.Tensor, *others: torch.Tensor) -> Any:
+        seen.append(images.shape[:-3].numel())
+        return method(images, *others)
+
+    return noted

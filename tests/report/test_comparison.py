@@ -99,9 +99,52 @@ def test_confirmations_of_an_earlier_best_configuration_do_not_count(sweep: Swee
     assert cell.missing_confirmations == 1
 
 
-def test_of_two_equal_search_trials_the_confirmed_one_is_the_best(sweep: SweepConfig, run: Make) -> None:
-    runs = [run(1e-3, best__val_miou=0.5), run(2e-3, best__val_miou=0.5), run(2e-3, 1, test__miou=0.7)]
-    assert summary(sweep, *runs).best_config == {"training.optimiser.lr": 2e-3}
+def test_of_equal_search_trials_the_cheapest_is_the_best_and_of_equal_cost_the_oldest(
+    sweep: SweepConfig, run: Make
+) -> None:
+    equal = [
+        run(lr, best__val_miou=0.5, cost__device_seconds=cost)
+        for lr, cost in ((1e-3, 30.0), (2e-3, 20.0), (3e-3, 20.0))
+    ]
+    assert summary(sweep, *equal).best_config == {"training.optimiser.lr": 2e-3}
+    older = [run(lr, best__val_miou=0.5) for lr in (1e-3, 2e-3)]  # recorded before cost was
+    assert summary(sweep, *older).best_config == {"training.optimiser.lr": 1e-3}
+
+
+def test_retries_of_search_and_confirmation_are_counted_beside_failures(
+    sweep: SweepConfig, run: Make
+) -> None:
+    runs = [
+        run(1e-3, best__val_miou=0.5, cost__retries=2.0),
+        run(2e-3, state="failed", cost__retries=1.0),
+        run(1e-3, 1, test__miou=0.4, cost__retries=1.0),
+        run(1e-3, dates=1, best__val_miou=0.5, cost__retries=5.0),
+    ]
+    cell = summary(sweep, *runs)
+    assert (cell.retries, cell.failed_trials) == (4, 1)
+
+
+def test_trials_that_a_budget_left_out_are_not_missing(sweep: SweepConfig, run: Make) -> None:
+    searched = run(1e-3, best__val_miou=0.5, cost__device_seconds=90.0, cost__steps=300.0)
+    confirmed = run(1e-3, 1, test__miou=0.4)
+
+    def counts(*runs: Run, **limits: float) -> tuple[int, int]:
+        budget = {"trials": 3, "confirmation_seeds": 2} | limits
+        cell = summary(changed(sweep, budget=budget), *runs)
+        return cell.missing_search_trials, cell.left_out_trials
+
+    assert counts(searched, confirmed) == (2, 0)  # no limit: somebody raised the number of trials
+    assert counts(searched, wall_hours=1) == (2, 0)
+    assert counts(searched, confirmed, wall_hours=1) == (0, 2)  # confirmations wait for the search's end
+    assert counts(searched, device_hours=0.025) == (0, 2)
+    assert counts(searched, device_hours=0.026) == (2, 0)
+    assert counts(searched, steps=300) == (0, 2)
+    assert counts(searched, steps=301) == (2, 0)
+
+
+def changed(sweep: SweepConfig, **sections: object) -> SweepConfig:
+    fields = {name: getattr(sweep, name) for name in type(sweep).model_fields}
+    return SweepConfig.model_validate(fields | sections)
 
 
 def test_a_failed_confirmation_does_not_count(sweep: SweepConfig, run: Make) -> None:

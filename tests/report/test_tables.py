@@ -39,6 +39,8 @@ def test_the_json_has_exactly_the_published_fields(comparison: Comparison) -> No
         "search_trials": 1,
         "pruned_trials": 0,
         "failed_trials": 0,
+        "left_out_trials": 0,
+        "retries": 0,
         "confirmation_trials": 2,
         "val_miou_best": 0.3,
         "test_miou_mean": pytest.approx(0.205),
@@ -66,11 +68,11 @@ def test_the_csv_has_a_line_per_cell_and_a_column_per_searched_field(comparison:
 def test_the_markdown_has_a_row_per_cell_in_both_tables(comparison: Comparison) -> None:
     text = as_markdown(comparison)
     assert text.startswith("# demo\n\nDo more dates help?\n\n- ")
-    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 2/2 | 0.500 | 0.405 | 0.341–0.469 | – | – |" in text
-    assert "| croma | 10 % | 1 | 0/3 | 0 | 0 | 0/2 | – | – | – | – | – |" in text
+    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 0 | 2/2 | 0.500 | 0.405 | 0.341–0.469 | – | – |" in text
+    assert "| croma | 10 % | 1 | 0/3 | 0 | 0 | 0 | 0/2 | – | – | – | – | – |" in text
     assert "| croma | 10 % | 6 | 0.002 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| ") and "/3" in line}
-    assert widths == {13}
+    assert widths == {14}
 
 
 def test_the_winner_of_each_setting_is_bold_in_the_terminal(comparison: Comparison) -> None:
@@ -146,7 +148,7 @@ def test_seeds_that_lack_folds_are_said(rotated: Comparison) -> None:
         "The sweep is unfinished: 11 search trials and 11 seeds of five folds are missing (1 of them have "
         "some folds and are not scored yet), in 4 of 4 cells."
     )
-    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 1/3 | 0.500 | 0.027 | – |" in as_markdown(rotated)
+    assert "| utae | 10 % | 6 | 1/3 | 0 | 0 | 0 | 1/3 | 0.500 | 0.027 | – |" in as_markdown(rotated)
 
 
 def test_a_finished_sweep_misses_nothing(sweep: SweepConfig, run: Make) -> None:
@@ -157,3 +159,21 @@ def test_a_finished_sweep_misses_nothing(sweep: SweepConfig, run: Make) -> None:
         for lr, seed in ((1e-3, 0), (2e-3, 0), (3e-3, 0), (1e-3, 1), (1e-3, 2))
     ]
     assert not any("missing" in sentence for sentence in findings(compare(sweep, runs)))
+
+
+def test_a_search_that_its_budget_ended_is_marked_and_not_called_unfinished(
+    sweep: SweepConfig, run: Make
+) -> None:
+    fields = {name: getattr(sweep, name) for name in type(sweep).model_fields}
+    limited = {"trials": 3, "confirmation_seeds": 1, "device_hours": 0.01}
+    runs = [
+        run(1e-3, seed, strategy, dates, best__val_miou=0.5, test__miou=0.4, cost__device_seconds=40.0)
+        for strategy in ("utae", "croma")
+        for dates in (1, 6)
+        for seed in (0, 1)
+    ]
+    comparison = compare(SweepConfig.model_validate(fields | {"budget": limited}), runs)
+    assert findings(comparison)[-1] == "The budget ended the search of 4 of 4 cells after 4 of 12 trials."
+    text = as_markdown(comparison)
+    assert "| utae | 10 % | 6 | 1/3† | 0 |" in text
+    assert "†: the cell's budget ended its search" in text

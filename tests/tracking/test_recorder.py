@@ -30,6 +30,10 @@ def opened(store: str, **options: Any) -> Recorder:
     return Recorder.open(store, "demo", None, **options)
 
 
+def has_ended(record: Recorder, facts: TrialFacts) -> bool:
+    return record.has_ended(facts.strategy, facts.role, facts.fingerprint)
+
+
 def runs_of(store: str) -> list[Any]:
     """Return the trials' runs as MLflow itself reads them, by strategy and learning rate."""
     client = MlflowClient(store)
@@ -166,6 +170,16 @@ def test_a_confusion_matrix_that_is_too_long_for_a_tag_hides_no_ending(store: st
     assert only_run(store).data.tags["state"] == "complete"
 
 
+def test_where_a_configuration_came_from_is_a_tag(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_started(replace(trial(lr=0.001), origin="neighbour utae/labels=0.1/dates=1"))
+    record.trial_started(trial(lr=0.002, role=Role.CONFIRMATION, seed=1))
+    record.close()
+    searched, confirmed = runs_of(store)
+    assert searched.data.tags["origin"] == "neighbour utae/labels=0.1/dates=1"
+    assert "origin" not in confirmed.data.tags
+
+
 def test_telling_an_ending_again_changes_nothing(store: str, trial: Trial) -> None:
     for _ in range(2):  # in two processes' lives, and twice in each
         record = opened(store)
@@ -219,7 +233,7 @@ def test_a_failed_trial_that_is_run_again_forgets_its_failure(
     if start_is_told:
         record.trial_started(trial())
         record.flush()
-        assert not record.has_ended(trial())
+        assert not has_ended(record, trial())
     record.trial_ended(trial(), DONE)
     record.close()
     run = only_run(store)
@@ -235,7 +249,7 @@ def test_what_has_ended_is_known_to_the_next_driver(store: str, trial: Trial) ->
     first.trial_started(running)
     first.flush()
     again = opened(store)
-    assert [again.has_ended(facts) for facts in (complete, pruned, running)] == [True, True, False]
+    assert [has_ended(again, facts) for facts in (complete, pruned, running)] == [True, True, False]
 
 
 def test_an_ending_cut_short_is_completed_and_nothing_of_it_doubled(store: str, trial: Trial) -> None:
@@ -274,7 +288,7 @@ def test_two_strategies_with_the_same_experiment_have_a_run_each(store: str, tri
     record.trial_progress(one, 10, {"val/miou": 0.1})
     record.trial_ended(one, DONE)
     record.flush()
-    assert (record.has_ended(one), record.has_ended(other)) == (True, False)
+    assert (has_ended(record, one), has_ended(record, other)) == (True, False)
     record.trial_ended(other, DONE)
     record.close()
     values = {run.data.tags["strategy"]: run.data.metrics.get("val/miou") for run in runs_of(store)}

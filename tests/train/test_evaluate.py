@@ -10,11 +10,12 @@ import torch
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.data.batches import Stored
+from shapeft_tune.errors import OutOfMemory
 from shapeft_tune.train import Progress, loop, run_trial
 from shapeft_tune.train.checkpoint import load_tensors
 from shapeft_tune.train.evaluate import evaluate_split
 from shapeft_tune.train.loop import BEST
-from shapeft_tune.train.setup import set_up
+from shapeft_tune.train.setup import Setup, set_up
 from tests.train.tiny import tiny
 
 ODD = {"data__dataset": {"name": "sample", "patches": 35, "patch_size": 16, "dates": 6}}
@@ -75,3 +76,38 @@ def test_a_trial_with_a_cache_ends_as_one_without(places: Places, tmp_path: Path
     ]
     assert len({result.validation for result in results}) == 1
     assert any((tmp_path / "cache").rglob("S2_*"))
+
+
+def with_room_for(patches: int, setup: Setup) -> list[int]:
+    """Let a model take so many patches at once and no more; return where it notes how many it took."""
+    taken: list[int] = []
+
+    def limited(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if len(given[0]) > patches:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        taken.append(len(given[0]))
+
+    setup.model.register_forward_pre_hook(limited)
+    return taken
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "lovasz"])
+def test_a_batch_that_does_not_fit_is_scored_in_parts_with_the_same_scores_and_loss(
+    places: Places, loss: str
+) -> None:
+    config = tiny(training__batch_size=4, training__loss=loss, training__precision="fp32", **ODD)
+    setup = set_up(config, places, Role.SEARCH, "cpu")
+    whole = evaluate_split(setup, setup.splits.validation)
+    taken = with_room_for(2, setup)
+    parts = evaluate_split(setup, setup.splits.validation)
+    assert taken == [2, 2, 2, 1]
+    assert parts.patch_ids == whole.patch_ids
+    assert np.array_equal(parts.counts_NKK, whole.counts_NKK)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+
+
+def test_a_patch_that_does_not_fit_by_itself_ends_the_evaluation_with_advice(places: Places) -> None:
+    setup = set_up(tiny(training__batch_size=4, **ODD), places, Role.SEARCH, "cpu")
+    with_room_for(0, setup)
+    with pytest.raises(OutOfMemory, match=r"patch by patch.*data\.temporal_length \(2\)"):
+        evaluate_split(setup, setup.splits.validation)

@@ -9,12 +9,17 @@ import pytest
 
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.errors import NonFiniteLoss
+from shapeft_tune.report import read_runs
 from shapeft_tune.tracking import Recorder
-from shapeft_tune.tune.cell_ledger import State
-from shapeft_tune.tune.driver import CHECKPOINTS, Driver, Event
+from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trainable import INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
-from tests.tune.small import SMALL, small
+from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
+from shapeft_tune.tune.trainable import failed
+from shapeft_tune.tune.trial_files import CHECKPOINTS, TrialFiles
+from shapeft_tune.tune.trials import LedgerTrial, State
+from shapeft_tune.tune.whereabouts import FILE, places_in
+from tests.tune.small import small
 
 ONE_CELL = {"settings": {"label_fractions": [1.0], "temporal_lengths": [1]}}
 METRICS = {"val/miou": 0.1}
@@ -25,9 +30,13 @@ def driver(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
     recorder = Recorder.open(f"sqlite:///{tmp_path / 'mlflow.db'}", "small", tmp_path / "artifacts")
     folder = Places(tmp_path).sweep_folder("small")
 
-    def make(on_event: Callable[[Event], None] = lambda event: None, **changes: object) -> Driver:
-        ledger = Ledger.open(folder, small(**(SMALL | ONE_CELL | changes)), "digest")
-        return Driver("small", ledger, recorder, folder, on_event)
+    def make(
+        on_event: Callable[[Event], None] = lambda event: None,
+        files: TrialFiles | None = None,
+        **changes: object,
+    ) -> Driver:
+        sweep = small(**(ONE_CELL | changes))
+        return Driver(sweep, Ledger.open(folder, sweep, "digest"), recorder, folder, on_event, files)
 
     yield make
     recorder.close()
@@ -41,11 +50,11 @@ def test_a_worse_trial_is_stopped_but_not_at_its_last_validation(driver: Callabl
     it = driver(optimisation={"pruner": {"name": "median", "startup_trials": 1}}, budget={"trials": 3})
     for name in ("a", "b", "c"):
         assert it.next_order(name)
-    it.progressed("a", 4, 8, {"val/miou": 0.9})
-    it.progressed("a", 8, 8, {"val/miou": 0.9})
+    it.progressed("a", 4, 8, 1.0, {"val/miou": 0.9})
+    it.progressed("a", 8, 8, 2.0, {"val/miou": 0.9})
     ended(it, "a", 0.9)
-    assert it.progressed("b", 4, 8, METRICS)
-    assert not it.progressed("c", 8, 8, METRICS)
+    assert it.progressed("b", 4, 8, 1.0, METRICS)
+    assert not it.progressed("c", 8, 8, 2.0, METRICS)
 
 
 def test_only_the_best_search_trial_keeps_its_weights(driver: Callable[..., Driver], tmp_path: Path) -> None:
@@ -71,13 +80,51 @@ def test_a_watcher_that_fails_does_not_end_the_sweep(driver: Callable[..., Drive
     ended(it, "a", 0.5)
 
 
-def test_a_worker_without_a_last_word_fails_its_trial(driver: Callable[..., Driver], tmp_path: Path) -> None:
+def only_trial(driver: Driver) -> LedgerTrial:
+    (trial,) = driver._ledger.trials()
+    return trial
+
+
+def test_a_trial_whose_workers_die_is_handed_out_again_a_few_times_and_then_fails(
+    driver: Callable[..., Driver],
+) -> None:
+    it = driver(budget={"trials": 3, "max_retries": 2})
+    order = it.next_order("a0")
+    for attempt in range(2):
+        it.ended(f"a{attempt}", {})
+        assert not it.done
+        assert it.next_order(f"a{attempt + 1}") == order
+    it.ended("a2", {})
+    trial = only_trial(it)
+    assert (trial.state, len(trial.retried)) == (State.FAILED, 2)
+    assert "worker died" in trial.message
+
+
+def test_a_trial_that_comes_further_between_faults_is_never_given_up(driver: Callable[..., Driver]) -> None:
+    it = driver(budget={"trials": 3, "max_retries": 1})
+    for attempt in range(4):
+        it.next_order(f"a{attempt}")
+        it.progressed(f"a{attempt}", attempt + 1, 8, 1.0, METRICS)
+        it.ended(f"a{attempt}", {})
+    trial = only_trial(it)
+    assert (trial.state, len(trial.retried)) == (State.RUNNING, 4)
+
+
+def test_a_fault_of_its_own_fails_a_trial_at_once(driver: Callable[..., Driver]) -> None:
     it = driver()
-    order = it.next_order("a")
-    it.ended("a", {})
-    trials = {trial.fingerprint: trial for trial in it._ledger.trials()}
-    assert trials[order.fingerprint].state is State.FAILED
-    assert "worker died" in trials[order.fingerprint].message
+    it.next_order("a")
+    it.ended("a", failed(ValueError("not like this")).to_ray()["outcome"])
+    assert (only_trial(it).state, only_trial(it).retried) == (State.FAILED, ())
+
+
+def test_a_loss_that_is_not_finite_twice_at_the_same_step_fails_and_at_another_is_tried_again(
+    driver: Callable[..., Driver],
+) -> None:
+    it = driver(budget={"trials": 3, "max_retries": 5})
+    for attempt, step in enumerate((20, 40, 40)):
+        it.next_order(f"a{attempt}")
+        it.ended(f"a{attempt}", failed(NonFiniteLoss(f"not finite by step {step}")).to_ray()["outcome"])
+    assert (only_trial(it).state, len(only_trial(it).retried)) == (State.FAILED, 2)
 
 
 def test_an_interrupted_trial_stays_open_and_is_handed_out_first_by_the_next_driver(
@@ -109,10 +156,79 @@ def test_work_is_over_only_when_confirmations_have_ended(driver: Callable[..., D
     assert it.done
 
 
-def test_a_full_disk_stops_the_sweep_and_costs_no_trial_its_place(driver: Callable[..., Driver]) -> None:
+def test_a_full_disk_stops_the_sweep_and_costs_no_trial_its_place(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
     it = driver()
     order = it.next_order("a")
     it.ended("a", Outcome(OBSTRUCTED, message="No space left on device").to_ray()["outcome"])
     assert (it.stopping, it.done, it.obstacle) == (True, True, "No space left on device")
     assert it.next_order("b") is None
+    assert (tmp_path / "small" / STOP_FILE).exists()  # for the trials that still run
+    (tmp_path / "small" / STOP_FILE).unlink()
     assert driver().next_order("a").fingerprint == order.fingerprint
+
+
+def test_a_disk_ceiling_lets_no_trial_begin_that_may_not_fit(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    it = driver(files=TrialFiles(tmp_path / "small", most_bytes=250))
+    assert it.next_order("a")
+    assert it.next_order("b") is None  # nobody knows yet what one of them takes
+    it.progressed("a", 4, 8, 1.0, METRICS, disk_bytes=100)
+    assert it.next_order("b")
+    it.progressed("b", 4, 8, 1.0, METRICS, disk_bytes=100)
+    assert it.next_order("c") is None
+    it.ended("a", Outcome("complete", 0.5, disk_bytes=10).to_ray()["outcome"])
+    assert it.next_order("c")
+
+
+def test_a_ceiling_that_nothing_fits_under_ends_the_sweep_with_what_to_do(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    it = driver(files=TrialFiles(tmp_path / "small", most_bytes=50))
+    it.next_order("a")
+    it.progressed("a", 4, 8, 1.0, METRICS, disk_bytes=100)
+    it.ended("a", Outcome("complete", 0.5, disk_bytes=20).to_ray()["outcome"])
+    assert it.next_order("b") is None
+    assert it.done
+    assert "raise the ceiling" in it.obstacle
+
+
+def test_failed_trials_that_are_reopened_run_again_as_they_were_and_the_record_forgets_the_fault(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    budget = {"budget": {"trials": 1, "confirmation_seeds": 1}}
+    for role in (Role.SEARCH, Role.CONFIRMATION):
+        it = driver(**budget)
+        order = it.next_order("a")
+        assert order is not None
+        assert order.role == role
+        it.ended("a", failed(ValueError("not like this")).to_ray()["outcome"])
+        assert it.done
+        it.close()
+        assert Ledger.open(tmp_path / "small", small(**ONE_CELL | budget), "digest").reopen_failed() == 1
+        again = driver(**budget)
+        assert again.next_order("a") == order
+        ended(again, "a", 0.5)
+    assert driver(**budget).done
+    assert it._recorder.flush()
+    runs = read_runs(f"sqlite:///{tmp_path / 'mlflow.db'}", "small")
+    assert [(run.facts.role, run.state) for run in runs] == [
+        (Role.SEARCH, "complete"),
+        (Role.CONFIRMATION, "complete"),
+    ]
+
+
+def test_the_place_of_a_trial_is_known_while_it_runs_and_forgotten_afterwards(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    folder = tmp_path / "small"
+    it = driver()
+    order = it.next_order("a")
+    assert order is not None
+    (place,) = places_in(folder)
+    assert (place.cell, place.fingerprint, place.waits) == ("utae/labels=1/dates=1", order.fingerprint, True)
+    ended(it, "a", 0.5)
+    it.close()
+    assert not (folder / FILE).exists()

@@ -14,9 +14,9 @@ from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.data import class_pixels_of, open_dataset, open_splits
 from shapeft_tune.errors import DataError
-from shapeft_tune.tune.cell_ledger import State
 from shapeft_tune.tune.labels import labelled_subsets, labels_json, labels_tables
 from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.trials import State
 from tests.tune.small import SMALL, UTAE, small
 
 LABELS = {"label_fractions": [0.3, 1.0], "temporal_lengths": [1, 3]}

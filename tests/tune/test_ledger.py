@@ -8,8 +8,10 @@ import pytest
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import LedgerError
-from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
-from shapeft_tune.tune.ledger import LEDGER_FILE, Ledger
+from shapeft_tune.tune.cell_ledger import CellLedger
+from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger_storage import LEDGER_FILE
+from shapeft_tune.tune.trials import LedgerTrial, State
 from tests.tune.small import SMALL, UTAE, small
 
 Score = Callable[[LedgerTrial], float]
@@ -219,7 +221,7 @@ def test_a_step_reported_again_after_a_restart_keeps_its_first_value(tmp_path: P
     cell.report(trial, 4, 0.5)
     again = first(Ledger.open(tmp_path, small(), "d"))
     again.report(again.unfinished()[0], 4, 0.1)
-    assert again._frozen(trial).intermediate_values == {4: 0.5}
+    assert again._storage.get_trial(trial.storage_id).intermediate_values == {4: 0.5}
 
 
 def test_the_first_word_about_an_ending_counts(opened: Callable[..., Ledger]) -> None:

@@ -16,9 +16,10 @@ from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.scores import CONFUSION_FILE, Scores
-from shapeft_tune.tune.cell_ledger import CellLedger, LedgerTrial, State
+from shapeft_tune.tune.cell_ledger import CellLedger
 from shapeft_tune.tune.ledger import Ledger
 from shapeft_tune.tune.trainable import trial_folder
+from shapeft_tune.tune.trials import LedgerTrial, State
 from tests.tune.small import SMALL, run, small, written
 
 SPLITS = [
@@ -156,10 +157,10 @@ def test_confirmations_of_a_ledger_from_before_rotation_are_of_the_files_own_fol
     best = cell.best()
     assert best is not None
     attributes = {"seed": 1, "sampled": dict(best.sampled)}  # all that was written then
-    cell._studies[Role.CONFIRMATION].add_trial(
+    cell._study(Role.CONFIRMATION).add_trial(
         create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attributes)
     )
-    assert splits(list(cell.confirmation_trials())) == [(1, SPLITS[0])]
+    assert splits(list(opened("fixed").confirmation_trials())) == [(1, SPLITS[0])]
     assert splits(worked_off(opened("rotate")))[:5] == [*[(1, split) for split in SPLITS[1:]], (2, SPLITS[0])]
 
 

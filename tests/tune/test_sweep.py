@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,10 @@ import yaml
 from shapeft_tune.config import load_sweep
 from shapeft_tune.config.places import Places
 from shapeft_tune.train import run_trial
-from shapeft_tune.tune.cell_ledger import LedgerTrial, State
 from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.trials import LedgerTrial, State
+from shapeft_tune.tune.whereabouts import FILE as RUNNING_FILE
+from shapeft_tune.tune.whereabouts import places_in
 from tests.tune.small import SAMPLE, SMALL, UTAE, command, run, written
 
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
@@ -152,6 +156,8 @@ def test_a_stored_confirmation_is_evaluated_again_from_its_config_alone(shrunk: 
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep whose trials last long enough to be caught in the middle, with many validations."""
     content = SMALL | {"name": "slow", "budget": {"trials": 2, "confirmation_seeds": 1}}
+    # Which neighbours' best are known when a cell asks depends on time, and results are compared here.
+    content["optimisation"] = SMALL["optimisation"] | {"neighbours": False}
     content["base"] = SMALL["base"] | {
         "training": SMALL["base"]["training"] | {"steps": 120},
         "validation": {"every": 10},
@@ -190,6 +196,19 @@ def wait_for_checkpoint(home: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "no trial has written a checkpoint"
         time.sleep(0.05)
+
+
+def kill_until_one_is_retried(file: Path, home: Path) -> None:
+    """Kill the worker of a running trial; again, should that have hit it between two trials."""
+    deadline = time.monotonic() + 100
+    while not any(trial.retried for trial in trials_of(file, home)):
+        assert time.monotonic() < deadline, "no trial was retried"
+        if at_work := [place for place in places_in(home / "slow") if place.step]:
+            place = min(at_work, key=lambda each: each.step)
+            assert (place.host, place.device, place.steps) == (socket.gethostname(), "cpu", 120)
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(place.process).kill()
+        time.sleep(2)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -261,11 +280,49 @@ def test_a_trial_whose_worker_dies_goes_on_from_its_checkpoint(
 ) -> None:
     process = started(slow, tmp_path)
     wait_for_checkpoint(tmp_path, process)
-    workers_of(process)[0].kill()
+    kill_until_one_is_retried(slow, tmp_path)
     output, _ = process.communicate(timeout=150)
     assert process.returncode == 0, output
     assert "failed" not in output
-    same_results(trials_of(slow, tmp_path), undisturbed)
+    trials = trials_of(slow, tmp_path)
+    same_results(trials, undisturbed)
+    told = {trial.fingerprint: len(trial.retried) for trial in trials}
+    assert output.count("is tried again after") == sum(told.values()) >= 1
+    retries = {
+        run.data.tags["fingerprint"]: run.data.metrics["cost/retries"] for run in runs_of(tmp_path, "slow")
+    }
+    assert retries == told
+    cells = json.loads((tmp_path / "slow" / "report" / "report.json").read_text())["cells"]
+    assert sum(cell["retries"] for cell in cells) == sum(told.values())
+    assert not (tmp_path / "slow" / RUNNING_FILE).exists()
+
+
+def test_a_sweep_stops_where_its_device_hours_are_used_up_and_goes_on_with_more(tmp_path: Path) -> None:
+    content = SMALL | {"settings": {"label_fractions": [1.0], "temporal_lengths": [1]}}
+    tiny, larger = (
+        written(
+            tmp_path / f"{hours}.yaml",
+            content | {"budget": {"trials": 1, "confirmation_seeds": 1, "total": {"device_hours": hours}}},
+        )
+        for hours in (1e-7, 10)
+    )
+    home = tmp_path / "home"
+    stopped = run("sweep", tiny, "--home", home, "--cpus", 1)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "the budget is used up: budget.total.device_hours: " in stopped.stderr
+    assert "raise it to go on" in stopped.stderr
+    (begun,) = trials_of(tiny, home)
+    assert begun.state is State.RUNNING
+    done = run("sweep", larger, "--home", home, "--cpus", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("continued") == 1
+    ended = trials_of(larger, home)
+    assert [(trial.role, trial.state) for trial in ended] == [
+        ("search", State.COMPLETE),
+        ("confirmation", State.COMPLETE),
+    ]
+    assert ended[0].fingerprint == begun.fingerprint
+    assert ended[0].spent.device_seconds >= begun.spent.device_seconds > 0
 
 
 @pytest.fixture
