@@ -33,9 +33,9 @@ import yaml
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.tracking import Recorder
-from shapeft_tune.tune.cluster import ClusterOptions, cluster
+from shapeft_tune.tune.cluster.cluster import ClusterOptions, cluster
 from shapeft_tune.tune.driver import Driver, Event
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.orders import Outcome
 from shapeft_tune.tune.run import work_off
 

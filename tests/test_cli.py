@@ -386,9 +386,9 @@ def test_doctor_finds_this_machine_well(shapeft: Command, tmp_path: Path) -> Non
 def begun(tmp_path: Path) -> Path:
     """The home of a sweep that has one trial."""
     from shapeft_tune.config.places import Places
-    from shapeft_tune.tune.ledger import Ledger
+    from shapeft_tune.tune.ledger.ledger import Ledger
+    from shapeft_tune.tune.ledger.trials import State
     from shapeft_tune.tune.preflight import check_sweep
-    from shapeft_tune.tune.trials import State
 
     home = tmp_path / "home"
     sweep = load_sweep(written(tmp_path / "small.yaml", SMALL))

@@ -28,10 +28,10 @@ from shapeft_tune.errors import UserError
 if TYPE_CHECKING:
     from shapeft_tune.config import SweepConfig
     from shapeft_tune.config.places import Places
-    from shapeft_tune.tune.labels import LabelledSubset
-    from shapeft_tune.tune.plan import Plan
+    from shapeft_tune.tune.planning.labels import LabelledSubset
+    from shapeft_tune.tune.planning.plan import Plan
+    from shapeft_tune.tune.planning.work import Machine
     from shapeft_tune.tune.preflight import Contents
-    from shapeft_tune.tune.work import Machine
 
 REFUSED = 2
 """Exit code where the file could not go on with its ledger."""
@@ -79,8 +79,8 @@ def plan(
     if file is None:
         raise UserError("plan: expected a sweep FILE or --schema; got neither - see search_spaces/")
     from shapeft_tune.config import load_sweep
-    from shapeft_tune.tune.generations import chosen_generation
-    from shapeft_tune.tune.plan import this_machine
+    from shapeft_tune.tune.ledger.generations import chosen_generation
+    from shapeft_tune.tune.planning.plan import this_machine
 
     places = places_at(home, data, weights, cache, cache_gb)
     declared = chosen_generation(load_sweep(file), places, ledger, generation)
@@ -92,7 +92,7 @@ def plan(
     drawn = _drawn_up(declared, places, ledger, machine, calibrated=calibrate, counted=calibrate or labels)
     subsets: tuple[LabelledSubset, ...] = ()
     if labels:
-        from shapeft_tune.tune.labels import labelled_subsets  # needs the data
+        from shapeft_tune.tune.planning.labels import labelled_subsets  # needs the data
 
         subsets = labelled_subsets(declared, places)
     _show(drawn, declared, subsets if labels else None, as_json)
@@ -104,7 +104,7 @@ def _checked(declared: SweepConfig, places: Places) -> Contents | None:
         from shapeft_tune.tune.preflight import check_sweep  # PyTorch: only where it is asked for
 
         return check_sweep(declared, places, print_aside)
-    from shapeft_tune.tune.demand import corner_trials
+    from shapeft_tune.tune.planning.demand import corner_trials
 
     first = {cell.strategy: cell for cell in declared.cells}.values()
     trials = [trial for cell in first for trial in corner_trials(cell)]
@@ -127,7 +127,7 @@ def _drawn_up(
     counted: bool,
 ) -> Plan:
     """Draw up the plan, measuring and counting patches first where that was asked for."""
-    from shapeft_tune.tune.plan import draw_up, labelled_patches_of
+    from shapeft_tune.tune.planning.plan import draw_up, labelled_patches_of
 
     drawn = draw_up(declared, places, machine, ledger)
     labelled = {}
@@ -135,7 +135,7 @@ def _drawn_up(
         labelled = labelled_patches_of(declared, places)
         drawn = draw_up(declared, places, machine, ledger, labelled)
     if calibrated and (cells := drawn.to_measure()):
-        from shapeft_tune.tune.calibrate import calibrate
+        from shapeft_tune.tune.planning.calibrate import calibrate
 
         folder = places.sweep_folder(declared.name)
         try:
@@ -151,12 +151,12 @@ def _show(
     drawn: Plan, declared: SweepConfig, subsets: tuple[LabelledSubset, ...] | None, as_json: bool
 ) -> None:
     from shapeft_tune.cli.plan_tables import plan_sentences, plan_table
-    from shapeft_tune.tune.plan import plan_json
+    from shapeft_tune.tune.planning.plan import plan_json
 
     labels: dict[str, Any] = {}
     tables = []
     if subsets is not None:
-        from shapeft_tune.tune.labels import labels_json, labels_tables
+        from shapeft_tune.tune.planning.labels import labels_json, labels_tables
 
         labels, tables = {"labels": labels_json(subsets)}, labels_tables(subsets, declared)
     if as_json:
@@ -175,7 +175,7 @@ def _show_diff(
     declared: SweepConfig, places: Places, ledger: str | None, contents: Contents | None, as_json: bool
 ) -> None:
     from shapeft_tune.cli.plan_tables import diff_sentences
-    from shapeft_tune.tune.ledger_diff import compare, diff_json
+    from shapeft_tune.tune.planning.ledger_diff import compare, diff_json
 
     found = compare(declared, places.sweep_folder(declared.name), ledger, contents)
     if as_json:

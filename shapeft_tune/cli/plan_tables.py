@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from shapeft_tune.tune.estimate import NOT_MEASURED, OTHER_DEVICE, Basis, CellEstimate, Estimate
-from shapeft_tune.tune.leave_out import hours_in_words
+from shapeft_tune.tune.planning.estimate import NOT_MEASURED, OTHER_DEVICE, Basis, CellEstimate, Estimate
+from shapeft_tune.tune.planning.leave_out import hours_in_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from shapeft_tune.tune.ledger_diff import Change, LedgerDiff
-    from shapeft_tune.tune.plan import Plan
+    from shapeft_tune.tune.planning.ledger_diff import Change, LedgerDiff
+    from shapeft_tune.tune.planning.plan import Plan
 
 NUMBERS = ("labels", "dates", "search", "confirmations", "steps", "steps/s", "device h", "disk")
 SHOWN = 12

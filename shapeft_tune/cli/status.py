@@ -33,10 +33,10 @@ def status(
 ) -> None:
     """Show where a sweep stands, also while it runs elsewhere."""
     from shapeft_tune.config import load_sweep
-    from shapeft_tune.tune.generations import chosen_generation
-    from shapeft_tune.tune.onlooking import watch as watch_sweep
-    from shapeft_tune.tune.standing import Onlooker
-    from shapeft_tune.tune.status_view import status_json, whole_view
+    from shapeft_tune.tune.ledger.generations import chosen_generation
+    from shapeft_tune.tune.status.onlooking import watch as watch_sweep
+    from shapeft_tune.tune.status.standing import Onlooker
+    from shapeft_tune.tune.status.status_view import status_json, whole_view
 
     if watch and as_json:
         raise UserError("status: expected --watch or --json; got both - ask for --json again and again")

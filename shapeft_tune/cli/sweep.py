@@ -75,11 +75,11 @@ def sweep(
     change that would alter what finished trials mean is refused; with --new they stay, and others begin.
     """
     from shapeft_tune.config import load_sweep
-    from shapeft_tune.tune.cluster import ClusterOptions
-    from shapeft_tune.tune.display import watching
-    from shapeft_tune.tune.generations import chosen_generation
+    from shapeft_tune.tune.cluster.cluster import ClusterOptions
+    from shapeft_tune.tune.ledger.generations import chosen_generation
     from shapeft_tune.tune.preflight import require_writable
     from shapeft_tune.tune.run import RunOptions, run_sweep
+    from shapeft_tune.tune.status.display import watching
 
     if new and generation is not None:
         raise UserError("sweep: expected --new or --generation; got both - leave one out")
@@ -142,7 +142,7 @@ def report(
     """Compare the strategies of a sweep: table, heat maps, curves. Works on an unfinished sweep too."""
     from shapeft_tune.config import load_sweep
     from shapeft_tune.report import write_report
-    from shapeft_tune.tune.generations import chosen_generation
+    from shapeft_tune.tune.ledger.generations import chosen_generation
 
     places, uri = places_at(home), tracking_at(home, tracking_uri)
     declared = chosen_generation(load_sweep(file), places, ledger, generation)

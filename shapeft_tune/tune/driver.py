@@ -13,16 +13,16 @@ from typing import Any
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.tracking import Recorder
+from shapeft_tune.tune.cluster.room import Capacity, Room
+from shapeft_tune.tune.cluster.slots import Slot, slots_of
 from shapeft_tune.tune.faults import MACHINE, worth_another_try
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent, State
 from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Order, Outcome
 from shapeft_tune.tune.recording import end_of, facts_of
-from shapeft_tune.tune.room import Capacity, Room
-from shapeft_tune.tune.slots import Slot, slots_of
 from shapeft_tune.tune.spending import Spending
-from shapeft_tune.tune.trial_files import TrialFiles
-from shapeft_tune.tune.trials import LedgerTrial, Spent, State
-from shapeft_tune.tune.whereabouts import Whereabouts
+from shapeft_tune.tune.status.whereabouts import Whereabouts
+from shapeft_tune.tune.storage.trial_files import TrialFiles
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrialError
 from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.tracking import Ending, TrialEnd, TrialFacts
-from shapeft_tune.tune.trials import LedgerTrial, State
+from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 
 logger = logging.getLogger(__name__)
 

@@ -20,22 +20,22 @@ from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import METRIC
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.tracking import Recorder, SweepEnding
-from shapeft_tune.tune.cluster import ClusterGone, ClusterOptions, capacity, cluster, require_slots
-from shapeft_tune.tune.counts import CellCounts, count_cell
+from shapeft_tune.tune.cluster.cluster import ClusterGone, ClusterOptions, capacity, cluster, require_slots
+from shapeft_tune.tune.cluster.peaks import measured_shares
 from shapeft_tune.tune.driver import Driver, Event
-from shapeft_tune.tune.generations import next_generation
-from shapeft_tune.tune.lease import Holder, sole_driver_of
-from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.ledger_storage import open_storage
-from shapeft_tune.tune.lock import sole_driver
+from shapeft_tune.tune.ledger.counts import CellCounts, count_cell
+from shapeft_tune.tune.ledger.generations import next_generation
+from shapeft_tune.tune.ledger.lease import Holder, sole_driver_of
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger_storage import open_storage
+from shapeft_tune.tune.ledger.lock import sole_driver
 from shapeft_tune.tune.orders import STOP_FILE, Order
 from shapeft_tune.tune.parallel import COORDINATOR
-from shapeft_tune.tune.peaks import measured_shares
 from shapeft_tune.tune.preflight import Tell, check_sweep, require_writable
-from shapeft_tune.tune.storage import TrialStorage
+from shapeft_tune.tune.status.whereabouts import forget_places
+from shapeft_tune.tune.storage.storage import TrialStorage
+from shapeft_tune.tune.storage.trial_files import TrialFiles
 from shapeft_tune.tune.trainable import trial_function
-from shapeft_tune.tune.trial_files import TrialFiles
-from shapeft_tune.tune.whereabouts import forget_places
 
 OnEvent = Callable[[Event, Ledger], None]
 
@@ -231,8 +231,8 @@ def work_off(driver: Driver, function: Callable[..., None], folder: Path) -> Non
     """
     from ray import tune
 
+    from shapeft_tune.tune.cluster.watch import ClusterWatch, ended_with_the_cluster
     from shapeft_tune.tune.scheduler import LedgerScheduler, LedgerSearcher
-    from shapeft_tune.tune.watch import ClusterWatch, ended_with_the_cluster
 
     storage = folder / "ray"
     run = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

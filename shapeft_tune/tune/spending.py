@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from shapeft_tune.config.budget import Total
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trials import LedgerTrial, Spent
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent
 
 WRITE_EVERY = 10.0
 """Seconds between two writes of the same wall time, at least: so much is lost when a driver is killed."""

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.tune.disk_ceiling import peak_of, size_of
 from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Order, Outcome, trial_folder
-from shapeft_tune.tune.stop_mark import stop_asked
-from shapeft_tune.tune.storage import TrialStorage, trial_key
-from shapeft_tune.tune.stored_files import StorageFailed
+from shapeft_tune.tune.storage.disk_ceiling import peak_of, size_of
+from shapeft_tune.tune.storage.stop_mark import stop_asked
+from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
+from shapeft_tune.tune.storage.stored_files import StorageFailed
 
 SHARED_HOME = TrialStorage.at(None)
 

@@ -10,12 +10,12 @@ import pytest
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
-from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.ledger_storage import open_storage
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger_storage import open_storage
 from tests.test_cli import Command, mistake
 from tests.test_cli import shapeft as shapeft
+from tests.tune.ledger.test_ledger import worked_off
 from tests.tune.small import SMALL, UTAE, run, small, written
-from tests.tune.test_ledger import worked_off
 
 SAID = ("--cpus", 2, "--gpus", 0)
 

@@ -11,9 +11,9 @@ from optuna.storages import InMemoryStorage
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.tune.cell_ledger import CellLedger
-from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trials import LedgerTrial, State
+from shapeft_tune.tune.ledger.cell_ledger import CellLedger
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 from tests.tune.small import small
 
 Score = Callable[[LedgerTrial], float]

@@ -13,12 +13,12 @@ from shapeft_tune.errors import NonFiniteLoss
 from shapeft_tune.report import read_runs
 from shapeft_tune.tracking import Recorder
 from shapeft_tune.tune.driver import Driver, Event
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
+from shapeft_tune.tune.status.whereabouts import FILE, places_in
+from shapeft_tune.tune.storage.trial_files import CHECKPOINTS, TrialFiles
 from shapeft_tune.tune.trainable import failed
-from shapeft_tune.tune.trial_files import CHECKPOINTS, TrialFiles
-from shapeft_tune.tune.trials import LedgerTrial, State
-from shapeft_tune.tune.whereabouts import FILE, places_in
 from tests.tune.small import small
 
 ONE_CELL = {"settings": {"label_fractions": [1.0], "temporal_lengths": [1]}}

@@ -13,7 +13,7 @@ from shapeft_tune.config import TrialConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.train import TrialResult
-from shapeft_tune.tune.cluster import ClusterOptions, cluster
+from shapeft_tune.tune.cluster.cluster import ClusterOptions, cluster
 from shapeft_tune.tune.faults import MACHINE, OWN
 from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, Order, Outcome, trial_folder
 from shapeft_tune.tune.parallel import COORDINATOR, verdict

@@ -16,10 +16,10 @@ from shapeft_tune.data import PastisFolder, Patch
 from shapeft_tune.data.sources import S2, Source
 from shapeft_tune.errors import DataError, LedgerError, UserError
 from shapeft_tune.models import load_encoder
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.preflight import check_sweep, check_trial
+from tests.tune.ledger.test_ledger import worked_off
 from tests.tune.small import SMALL, UTAE, small
-from tests.tune.test_ledger import worked_off
 
 ONE_SETTING = {"label_fractions": [1.0], "temporal_lengths": [1]}
 

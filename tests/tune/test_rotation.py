@@ -16,10 +16,10 @@ from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.scores import CONFUSION_FILE, Scores
-from shapeft_tune.tune.cell_ledger import CellLedger
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.cell_ledger import CellLedger
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 from shapeft_tune.tune.trainable import trial_folder
-from shapeft_tune.tune.trials import LedgerTrial, State
 from tests.tune.small import SMALL, run, small, written
 
 SPLITS = [

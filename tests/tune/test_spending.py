@@ -15,10 +15,10 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking import Recorder
 from shapeft_tune.tune import driver as driver_file
 from shapeft_tune.tune.driver import Driver
-from shapeft_tune.tune.ledger import Ledger
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import Spent, State
 from shapeft_tune.tune.orders import INTERRUPTED, STOP_FILE, Order, Outcome
 from shapeft_tune.tune.spending import Spending
-from shapeft_tune.tune.trials import Spent, State
 from tests.tune.synthetic import ONE_CELL, in_memory, only, smooth
 
 HOUR = 3600.0

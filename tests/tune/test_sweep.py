@@ -24,10 +24,10 @@ import yaml
 from shapeft_tune.config import load_sweep
 from shapeft_tune.config.places import Places
 from shapeft_tune.train import run_trial
-from shapeft_tune.tune.ledger import Ledger
-from shapeft_tune.tune.trials import LedgerTrial, State
-from shapeft_tune.tune.whereabouts import FILE as RUNNING_FILE
-from shapeft_tune.tune.whereabouts import places_in
+from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.trials import LedgerTrial, State
+from shapeft_tune.tune.status.whereabouts import FILE as RUNNING_FILE
+from shapeft_tune.tune.status.whereabouts import places_in
 from tests.tune.small import SAMPLE, SMALL, UTAE, command, run, written
 
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"

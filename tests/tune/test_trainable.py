@@ -13,7 +13,7 @@ import torch
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.models import Segmenter
-from shapeft_tune.tune.cluster import ClusterOptions, cluster
+from shapeft_tune.tune.cluster.cluster import ClusterOptions, cluster
 from shapeft_tune.tune.trainable import Order, trial_function
 from tests.train.tiny import tiny
 

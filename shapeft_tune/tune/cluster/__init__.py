@@ -1,0 +1,1 @@
+"""Ray's cluster: slots, shares of GPUs, and noticing that it is gone."""

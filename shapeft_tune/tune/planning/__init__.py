@@ -1,0 +1,1 @@
+"""What a sweep would take, before it is paid for."""

@@ -1,0 +1,1 @@
+"""What a person sees of a sweep while it runs, and from outside."""

@@ -1,0 +1,1 @@
+"""What lies on disk, or in S3, for the trials of a sweep."""

@@ -1,0 +1,103 @@
+"""What lies on disk for the trials of a sweep, as its driver handles it: results, checkpoints, a ceiling."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from shapeft_tune.tune.ledger.trials import LedgerTrial
+from shapeft_tune.tune.orders import STOP_FILE, trial_folder
+from shapeft_tune.tune.recording import ARTIFACTS
+from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling
+from shapeft_tune.tune.storage.stop_mark import ask_to_stop, take_back
+from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = ("last.pt", "best.pt")
+SHARED_HOME = TrialStorage.at(None)
+
+
+class TrialFiles:
+    """The trials' folders in the home and, where the home is not shared by all nodes, their storage."""
+
+    def __init__(
+        self, folder: Path, storage: TrialStorage = SHARED_HOME, most_bytes: int | None = None
+    ) -> None:
+        """Look at what is there already, if there is a ceiling.
+
+        Args:
+            folder: the sweep's.
+            storage: what all nodes share, where it is not the home.
+            most_bytes: that all trials together may take; None for no ceiling.
+        """
+        self._folder = folder
+        self._storage = storage
+        prefix = f"{folder.name}/trials"
+        kept_in = TrialStorage.at(folder.parent.as_uri()) if storage.uri is None else storage
+        self._ceiling = DiskCeiling(most_bytes, kept_in.sizes(prefix) if most_bytes is not None else {})
+        self._stop_is_known = False
+
+    def refusal(self, strategy: str, trial: LedgerTrial | None = None) -> str:
+        """Return why a trial of a strategy may not begin now; empty if it may.
+
+        Args:
+            strategy: the trial's.
+            trial: the trial itself, if it was begun before.
+        """
+        key = self._key(trial) if trial else ""
+        return "" if self._ceiling.may_begin(strategy, key) else self._ceiling.refusal(strategy, key)
+
+    def began(self, trial: LedgerTrial) -> None:
+        """A trial was handed out."""
+        self._ceiling.began(trial.cell.strategy, self._key(trial))
+
+    def grew(self, trial: LedgerTrial, size: int) -> None:
+        """A running trial has written a checkpoint and takes this many bytes at most."""
+        self._ceiling.measured(self._key(trial), size)
+
+    def ended(self, trial: LedgerTrial, size: int) -> None:
+        """A trial is over and takes this many bytes."""
+        self._ceiling.ended(self._key(trial), size)
+
+    def results(self, trial: LedgerTrial) -> Path:
+        """Return the folder with a trial's results."""
+        folder = self.folder(trial)
+        with suppress(OSError):  # then it is as if there were none
+            self._storage.fetch(folder, self._key(trial), names=ARTIFACTS)
+        return folder
+
+    def drop_checkpoints(self, trial: LedgerTrial) -> None:
+        """Remove the weights of a trial and keep its results."""
+        folder = self.folder(trial)
+        freed = 0
+        for name in CHECKPOINTS:
+            with suppress(FileNotFoundError):
+                freed += (folder / name).stat().st_size
+                (folder / name).unlink()
+        try:
+            self._storage.drop(self._key(trial), CHECKPOINTS)
+        except OSError:
+            logger.warning("cannot remove checkpoints from the storage", exc_info=True)
+        self._ceiling.freed(self._key(trial), freed)
+
+    def spread_stop(self) -> None:
+        """Let all nodes know that the sweep is to end."""
+        if not self._stop_is_known:
+            self._stop_is_known = True
+            try:
+                ask_to_stop(self._folder / STOP_FILE, self._storage)
+            except OSError:
+                logger.warning("the storage does not take the wish to stop", exc_info=True)
+
+    def take_stop_back(self) -> None:
+        """Let trials run again after a stop."""
+        take_back(self._folder / STOP_FILE, self._storage)
+
+    def folder(self, trial: LedgerTrial) -> Path:
+        """Return a trial's own folder."""
+        return trial_folder(self._folder, trial.cell.strategy, trial.fingerprint)
+
+    def _key(self, trial: LedgerTrial) -> str:
+        return trial_key(self._folder.name, trial.cell.strategy, trial.fingerprint)
