@@ -157,7 +157,7 @@ def test_confirmations_of_a_ledger_from_before_rotation_are_of_the_files_own_fol
     best = cell.best()
     assert best is not None
     attributes = {"seed": 1, "sampled": dict(best.sampled)}  # all that was written then
-    cell._study(Role.CONFIRMATION).add_trial(
+    cell._studies.study(Role.CONFIRMATION).add_trial(
         create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attributes)
     )
     assert splits(list(opened("fixed").confirmation_trials())) == [(1, SPLITS[0])]

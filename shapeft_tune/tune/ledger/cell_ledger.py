@@ -8,32 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
-import optuna
-from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
 from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
-from shapeft_tune.tune.ledger.asking import ORIGIN, VOID, Asker, void
-from shapeft_tune.tune.ledger.meaning import differences, meaning_of, not_in_file
-from shapeft_tune.tune.ledger.samplers import SLOW, pruner_of
+from shapeft_tune.tune.ledger.asking import Asker
+from shapeft_tune.tune.ledger.cell_studies import CellStudies, spent_of
+from shapeft_tune.tune.ledger.samplers import SLOW
 from shapeft_tune.tune.ledger.space import Space
-from shapeft_tune.tune.ledger.trials import OPTUNA_STATES, SAMPLER, STATES, LedgerTrial, Spent, State
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-SPENT, RETRIED, MESSAGE = "spent", "retried", "message"
-"""What is noted beside a trial in Optuna's own storage."""
-MEANING, WALL_SECONDS, STRUCK = "meaning", "wall_seconds", "struck"
-"""What is noted beside a study; the last are numbers of failed trials that were made room for."""
+from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent, State
 
 Repeats = Mapping[str, tuple[int, int]]
 """Seed and rotation of the folds by fingerprint: the confirmations of one configuration, in their order."""
@@ -62,15 +51,14 @@ class CellLedger:
         self.cell = cell
         self.neighbours: tuple[CellLedger, ...] = ()
         self._space = Space(cell)
-        self._sweep = sweep
-        self._storage = storage
+        self._budget = sweep.budget
+        self._studies = CellStudies(cell, sweep, storage, self._space)
+        self._sampler_is_slow = isinstance(sweep.optimisation.sampler, SLOW)
         self._thinker = thinker
         self._asker = Asker(self._space, sweep.optimisation, cell.key, cell.trials)
         self._asking: Future[FrozenTrial | None] | None = None
         self._exhausted = False
         """Whether the ranges hold no configuration that was not tried."""
-        self._names = {role: f"{sweep.name}:{cell.key}:{role}" for role in Role}
-        self._studies: dict[Role, Study] = {}
         self._trials: dict[Role, dict[int, LedgerTrial]] = {role: {} for role in Role}
         self._running: dict[Role, set[int]] = {role: set() for role in Role}
         self._spent = {role: Spent() for role in Role}
@@ -83,15 +71,13 @@ class CellLedger:
 
     def refresh(self, existing: set[str]) -> None:
         """Read what another process wrote since the last time; trials that had ended are not read again."""
-        for role, name in self._names.items():
-            if name in existing and role not in self._studies:
-                self._studies[role] = self._loaded(name)
+        self._studies.open(existing)
         if self.changed_meaning():
             return  # trials of another meaning may not fit the file's ranges, and nothing goes on with them
         for role in Role:
             for trial in list(self._unknown(role)):
                 self._put(trial)
-        self._wall_seconds = float(self._attribute(WALL_SECONDS) or 0.0)
+        self._wall_seconds = self._studies.wall_seconds
 
     # What there is
 
@@ -134,7 +120,7 @@ class CellLedger:
     @property
     def budget_reached(self) -> str:
         """Which limit beside the number of trials ended the search; empty for none."""
-        budget, spent = self._sweep.budget, self.spent(Role.SEARCH)
+        budget, spent = self._budget, self.spent(Role.SEARCH)
         limits = (
             ("steps", budget.steps, spent.steps),
             ("device_hours", budget.device_hours, spent.device_seconds / 3600),
@@ -152,7 +138,7 @@ class CellLedger:
     def confirmations_to_come(self) -> int:
         """Return how many confirmation trials are still to be handed out, now or after the search."""
         if self._search_open():
-            return self._sweep.budget.confirmation_seeds * self.cell.rotations
+            return self._budget.confirmation_seeds * self.cell.rotations
         return len(self._missing_confirmations())
 
     def has_work(self) -> bool:
@@ -174,31 +160,26 @@ class CellLedger:
 
     def report(self, trial: LedgerTrial, step: int, miou: float) -> bool:
         """Note a validation and return whether the trial should stop. Confirmations are never stopped."""
-        frozen = self._storage.get_trial(trial.storage_id)
-        if step not in frozen.intermediate_values:  # a resumed trial may repeat its last step
-            self._storage.set_trial_intermediate_value(trial.storage_id, step, miou)
-        if trial.role is not Role.SEARCH or self._sweep.optimisation.objective != "miou":
-            return False
-        study = self._studies[trial.role]
-        return study.pruner.prune(study, self._storage.get_trial(trial.storage_id))
+        stop = self._studies.report(trial, step, miou)
+        return stop and trial.role is Role.SEARCH
 
     def spend(self, trial: LedgerTrial, spent: Spent, *, write: bool = True) -> None:
         """Note what a trial took so far, in memory or for good."""
         if write:
-            self._storage.set_trial_user_attr(trial.storage_id, SPENT, asdict(spent))
+            self._studies.note_spent(trial, spent)
         self._put(replace(self._trials[trial.role][trial.storage_id], spent=spent))
 
     def note_wall_seconds(self, seconds: float, *, write: bool = True) -> None:
         """Note in how many seconds, all together, the cell had search trials at work."""
         self._wall_seconds = seconds
         if write:
-            self._study(Role.SEARCH).set_user_attr(WALL_SECONDS, seconds)
+            self._studies.note_wall_seconds(seconds)
 
     def retry(self, trial: LedgerTrial, message: str) -> LedgerTrial:
         """Note a fault after which the trial stays open, and return the trial to be handed out again."""
         current = self._trials[trial.role][trial.storage_id]
         retried = (*current.retried, message)
-        self._storage.set_trial_user_attr(trial.storage_id, RETRIED, list(retried))
+        self._studies.note_faults(trial, retried)
         return self._put(replace(current, retried=retried))
 
     def end(
@@ -208,21 +189,15 @@ class CellLedger:
         current = self._trials[trial.role][trial.storage_id]
         if current.state is not State.RUNNING:
             return current
-        if message:
-            self._storage.set_trial_user_attr(trial.storage_id, MESSAGE, message)
-        told = self._told(current, state, score)
-        self._study(trial.role).tell(trial.number, told, state=OPTUNA_STATES[state])
+        ended = self._studies.end(current, state, score, message)
         kept = score if state is State.COMPLETE else None
-        ended = self._storage.get_trial(trial.storage_id).datetime_complete
         return self._put(replace(current, state=state, message=message, score=kept, ended=ended))
 
     def reopen_failed(self) -> int:
         """Strike out the failed trials, so that others take their places; return how many there were."""
         failed = [trial for trial in self.trials() if trial.state is State.FAILED]
         for role in {trial.role for trial in failed}:
-            struck = [trial.number for trial in failed if trial.role is role]
-            study = self._study(role)
-            study.set_user_attr(STRUCK, sorted({*study.user_attrs.get(STRUCK, ()), *struck}))
+            self._studies.strike(role, {trial.number for trial in failed if trial.role is role})
         for trial in failed:
             self._forget(trial)
             if trial.role is Role.SEARCH:
@@ -231,9 +206,7 @@ class CellLedger:
 
     def settle_meaning(self, protocol: Mapping[str, str]) -> list[str]:
         """Note what the cell's trials mean, or return a line for each difference to what was noted."""
-        if self._noted_meaning() is None:
-            self._study(Role.SEARCH).set_user_attr(MEANING, {**self._meaning, **protocol})
-        return self.changed_meaning(protocol)
+        return self._studies.settle_meaning(protocol)
 
     def changed_meaning(self, protocol: Mapping[str, str] | None = None) -> list[str]:
         """Return a line for each difference to what was noted; none where no trial has begun.
@@ -241,69 +214,33 @@ class CellLedger:
         Args:
             protocol: what the meaning holds beside the file; without it, as far as the file alone can tell.
         """
-        noted = self._noted_meaning()
-        if noted is None:
-            return []
-        beside = not_in_file(noted) if protocol is None else protocol
-        return differences(noted, {**self._meaning, **beside})
+        return self._studies.changed_meaning(protocol)
 
     def void_half_asked(self) -> None:
         """Strike out what a driver was asking for when it died."""
-        if study := self._studies.get(Role.SEARCH):
-            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if not self._is_whole(Role.SEARCH, frozen):
-                    void(study, frozen)
+        self._studies.void_half_asked()
 
     # Inner workings
 
-    def _loaded(self, name: str) -> Study:
-        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler(0))
-        study.pruner = pruner_of(self._sweep.optimisation)
-        return study
-
-    def _study(self, role: Role) -> Study:
-        """Return a study, made on first use: whoever only looks leaves no trace."""
-        if role not in self._studies:
-            two = role is Role.SEARCH and self._sweep.optimisation.objective == "miou_and_cost"
-            optuna.create_study(
-                study_name=self._names[role],
-                storage=self._storage,
-                directions=["maximize", "minimize"] if two else ["maximize"],
-            )
-            self._studies[role] = self._loaded(self._names[role])
-        return self._studies[role]
-
-    def _attribute(self, name: str) -> Any:
-        study = self._studies.get(Role.SEARCH)
-        return study.user_attrs.get(name) if study else None
-
     def _unknown(self, role: Role) -> Iterator[LedgerTrial]:
         """Yield the trials that count and whose end is not known here yet; forget those struck out since."""
-        known = self._trials[role]
-        if study := self._studies.get(role):
-            struck = set(study.user_attrs.get(STRUCK, ()))
-            for trial in [each for each in known.values() if each.number in struck]:
-                self._forget(trial)
-            for frozen in study.get_trials(deepcopy=False):
-                before = known.get(frozen._trial_id)
-                if before is not None and before.state is not State.RUNNING:
-                    continue
-                if frozen.number in struck:
-                    if frozen.number not in self._struck[role]:  # its time is gone all the same
-                        self._spent[role] += _spent(frozen)
-                        self._struck[role].add(frozen.number)
-                elif VOID not in frozen.user_attrs and self._is_whole(role, frozen):
-                    yield self._read(role, frozen)
+        known, struck = self._trials[role], self._studies.struck(role)
+        for trial in [each for each in known.values() if each.number in struck]:
+            self._forget(trial)
+        for frozen in self._studies.handed_out(role):
+            before = known.get(frozen._trial_id)
+            if before is not None and before.state is not State.RUNNING:
+                continue
+            if frozen.number not in struck:
+                yield self._studies.read(role, frozen)
+            elif frozen.number not in self._struck[role]:  # its time is gone all the same
+                self._spent[role] += spent_of(frozen)
+                self._struck[role].add(frozen.number)
 
     def _forget(self, trial: LedgerTrial) -> None:
         """Let a trial that was struck out count no more; what it took still does."""
         del self._trials[trial.role][trial.storage_id]
         self._struck[trial.role].add(trial.number)
-
-    def _is_whole(self, role: Role, trial: FrozenTrial) -> bool:
-        """Whether the trial was handed out: it is not only enqueued, and has all its parameters."""
-        asked = role is Role.CONFIRMATION or self._space.is_whole(trial.params)
-        return asked and trial.state is not TrialState.WAITING
 
     def _search_open(self) -> bool:
         return self.search_todo() > 0 or bool(self._running[Role.SEARCH])
@@ -312,7 +249,7 @@ class CellLedger:
         if self._asking is None:
             if proposed := self._proposed():
                 return self._begun(proposed)
-            if self._thinker is None or not isinstance(self._sweep.optimisation.sampler, SLOW):
+            if self._thinker is None or not self._sampler_is_slow:
                 return self._begun(self._ask())
             self._asking = self._thinker.submit(self._ask)
         if not self._asking.done():
@@ -322,15 +259,15 @@ class CellLedger:
 
     def _begun(self, asked: FrozenTrial | None) -> LedgerTrial | None:
         self._exhausted = asked is None
-        return self._put(self._read(Role.SEARCH, asked)) if asked else None
+        return self._put(self._studies.read(Role.SEARCH, asked)) if asked else None
 
     def _proposed(self) -> FrozenTrial | None:
         ended = (near.best() for near in self.neighbours if near.search_trials() and not near._search_open())
-        study, known = self._study(Role.SEARCH), self.search_trials()
+        study, known = self._studies.study(Role.SEARCH), self.search_trials()
         return self._asker.propose(study, self._fingerprint, known, filter(None, ended))
 
     def _ask(self) -> FrozenTrial | None:
-        return self._asker.ask(self._study(Role.SEARCH), self._fingerprint, self.search_trials())
+        return self._asker.ask(self._studies.study(Role.SEARCH), self._fingerprint, self.search_trials())
 
     def _fingerprint(self, parameters: Mapping[str, Any]) -> str | None:
         """Return the fingerprint of a configuration, None where values between the corners contradict."""
@@ -339,13 +276,6 @@ class CellLedger:
         except ValidationError:
             return None
 
-    def _told(self, trial: LedgerTrial, state: State, score: float | None) -> float | list[float] | None:
-        if state is not State.COMPLETE or score is None:
-            return None  # a pruned trial keeps its last report
-        if len(self._study(trial.role).directions) > 1:
-            return [score, trial.spent.device_seconds]
-        return score
-
     def _wanted_confirmations(self) -> Repeats:
         """Return the confirmations of the best configuration: one seed with all rotations, then the next."""
         best = self.best()
@@ -353,7 +283,7 @@ class CellLedger:
             return {}
         if self._repeats[0] != best.storage_id:
             first = best.config.seed + 1  # the search's own seed has been selected on
-            seeds = range(first, first + self._sweep.budget.confirmation_seeds)
+            seeds = range(first, first + self._budget.confirmation_seeds)
             wanted = {
                 self.cell.trial(best.sampled, seed, rotation).fingerprint(): (seed, rotation)
                 for seed in seeds
@@ -369,11 +299,8 @@ class CellLedger:
     def _start_confirmation(self, seed: int, rotation: int) -> LedgerTrial:
         best = self.best()
         assert best is not None, "only the best configuration is confirmed"
-        attributes = {"seed": seed, "rotation": rotation, "sampled": dict(best.sampled)}
-        study = self._study(Role.CONFIRMATION)
-        template = create_trial(state=TrialState.RUNNING, user_attrs=attributes)
-        frozen = self._storage.get_trial(self._storage.create_new_trial(study._study_id, template))
-        return self._put(self._read(Role.CONFIRMATION, frozen))
+        frozen = self._studies.begin_confirmation(best.sampled, seed, rotation)
+        return self._put(self._studies.read(Role.CONFIRMATION, frozen))
 
     def _put(self, trial: LedgerTrial) -> LedgerTrial:
         """Remember a trial as it is now, and what follows from it for the cell."""
@@ -385,50 +312,6 @@ class CellLedger:
         if trial.role is Role.SEARCH and trial.state is State.COMPLETE:
             self._best = max(filter(None, (self._best, trial)), key=_merit)
         return trial
-
-    def _read(self, role: Role, frozen: FrozenTrial) -> LedgerTrial:
-        sampled, seed, rotation = self._space.values(frozen.params), None, 0
-        attributes = frozen.user_attrs
-        if role is Role.CONFIRMATION:
-            sampled, seed = attributes["sampled"], attributes["seed"]
-            rotation = attributes.get("rotation", 0)  # older ledgers know no other
-        config = self.cell.trial(sampled, seed, rotation)
-        return LedgerTrial(
-            cell=self.cell,
-            role=role,
-            storage_id=frozen._trial_id,
-            number=frozen.number,
-            state=STATES[frozen.state],
-            config=config,
-            fingerprint=config.fingerprint(),
-            sampled=sampled,
-            score=frozen.values[0] if frozen.state is TrialState.COMPLETE else None,
-            message=attributes.get(MESSAGE, ""),
-            origin=attributes.get(ORIGIN, SAMPLER),
-            retried=tuple(attributes.get(RETRIED, ())),
-            spent=_spent(frozen),
-            began=frozen.datetime_start,
-            ended=frozen.datetime_complete,
-        )
-
-    def _noted_meaning(self) -> dict[str, Any] | None:
-        study = self._studies.get(Role.SEARCH)
-        if study is None:
-            return None
-        # Not only the counted ones: a trial with other searched fields than now has a meaning to lose, too.
-        trials = [trial for trial in study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
-        begun = any(trial.params or trial.state.is_finished() for trial in trials)
-        return study.user_attrs.get(MEANING) if begun else None
-
-    @cached_property
-    def _meaning(self) -> dict[str, Any]:
-        meaning = meaning_of(self.cell, tuple(self._space.distributions))
-        objective = self._sweep.optimisation.objective  # older ledgers know one objective
-        return meaning if objective == "miou" else meaning | {"objective": objective}
-
-
-def _spent(frozen: FrozenTrial) -> Spent:
-    return Spent(**frozen.user_attrs.get(SPENT, {}))
 
 
 def _merit(trial: LedgerTrial) -> tuple[float, float, int]:

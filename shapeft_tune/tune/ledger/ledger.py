@@ -22,7 +22,8 @@ from optuna.study import Study
 from shapeft_tune.config.protocol import METRIC
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.errors import LedgerError
-from shapeft_tune.tune.ledger.cell_ledger import WALL_SECONDS, CellLedger
+from shapeft_tune.tune.ledger.cell_ledger import CellLedger
+from shapeft_tune.tune.ledger.cell_studies import WALL_SECONDS
 from shapeft_tune.tune.ledger.counts import CellCounts, count_cell
 from shapeft_tune.tune.ledger.ledger_storage import look_storage, open_storage
 from shapeft_tune.tune.ledger.meaning import CONTENT

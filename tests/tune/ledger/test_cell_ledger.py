@@ -110,7 +110,7 @@ def ended(cell: CellLedger, score: float, seconds: float) -> LedgerTrial:
 def test_two_objectives_are_told_to_optuna_and_the_best_is_the_best_miou(opened: Open) -> None:
     cell = opened(by_cost())
     trials = [ended(cell, score, seconds) for score, seconds in ((0.5, 90.0), (0.4, 5.0), (0.6, 200.0))]
-    study = cell._studies[Role.SEARCH]
+    study = cell._studies.study(Role.SEARCH)
     assert study.directions == [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
     assert [each.values for each in study.get_trials()] == [[0.5, 90.0], [0.4, 5.0], [0.6, 200.0]]
     assert {each.number for each in study.best_trials} == {0, 1, 2}

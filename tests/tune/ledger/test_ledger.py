@@ -119,7 +119,7 @@ def test_looking_at_a_ledger_asks_for_no_checkpoints(tmp_path: Path) -> None:
 
 def test_a_trial_half_asked_for_when_the_driver_died_counts_for_nothing(tmp_path: Path) -> None:
     cell = first(Ledger.open(tmp_path, small(), "d"))
-    cell._studies[Role.SEARCH].ask()  # the driver dies before the parameters are drawn
+    cell._studies.study(Role.SEARCH).ask()  # the driver dies before the parameters are drawn
     assert first(Ledger.look(tmp_path, small())).trials() == ()
     again = first(Ledger.open(tmp_path, small(), "d"))
     assert again.unfinished() == ()
@@ -221,7 +221,7 @@ def test_a_step_reported_again_after_a_restart_keeps_its_first_value(tmp_path: P
     cell.report(trial, 4, 0.5)
     again = first(Ledger.open(tmp_path, small(), "d"))
     again.report(again.unfinished()[0], 4, 0.1)
-    assert again._storage.get_trial(trial.storage_id).intermediate_values == {4: 0.5}
+    assert again._studies._storage.get_trial(trial.storage_id).intermediate_values == {4: 0.5}
 
 
 def test_the_first_word_about_an_ending_counts(opened: Callable[..., Ledger]) -> None:
