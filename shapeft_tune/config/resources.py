@@ -10,6 +10,9 @@ from pydantic import Field
 
 from shapeft_tune.config.base import Frozen, Violation
 
+CONTEXT_BYTES = 600 * 2**20
+"""What CUDA takes of a GPU for each process, roughly, beside what PyTorch's allocator has."""
+
 
 class Resources(Frozen):
     """What one trial takes of the cluster."""

@@ -114,9 +114,10 @@ def bytes_of(split: Split) -> int:
 
 
 def room_on(device: torch.device) -> int:
-    """Return the bytes that a split may take on a GPU."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return min(MOST_BYTES, int(free * MOST_OF_FREE))
+    """Return the bytes that a split may take on a GPU, of which this process may have a share alone."""
+    free, total = torch.cuda.mem_get_info(device)
+    own = torch.cuda.get_per_process_memory_fraction(device) * total - torch.cuda.memory_reserved(device)
+    return min(MOST_BYTES, int(max(min(free, own), 0) * MOST_OF_FREE))
 
 
 def _drawable(split: Split, index: int) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from shapeft_tune.config.resources import CONTEXT_BYTES
+
 Result = TypeVar("Result")
 
 SIGNS = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
@@ -57,7 +59,8 @@ def leaving_nothing(gpu: float) -> Iterator[None]:
         gpu: the trial's share of a GPU, which it cannot exceed; the limit of the trial before is lifted.
     """
     if gpu > 0 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(min(gpu, 1.0))
+        _, total = torch.cuda.mem_get_info()
+        torch.cuda.set_per_process_memory_fraction(cap_of(min(gpu, 1.0), total))
     try:
         yield
     except BaseException as error:
@@ -65,6 +68,14 @@ def leaving_nothing(gpu: float) -> Iterator[None]:
         raise
     finally:
         free()
+
+
+def cap_of(share: float, total: int) -> float:
+    """Return the fraction of a GPU's bytes that PyTorch's allocator may take in a process with this share.
+
+    What CUDA itself needs for each process is not counted by the allocator, and is left to it.
+    """
+    return share if share == 1 else max(share - CONTEXT_BYTES / total, 0.0)
 
 
 def reset_peaks() -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from shapeft_tune.config.places import Places
+from shapeft_tune.config.resources import CONTEXT_BYTES
 from shapeft_tune.errors import Interrupted
 from shapeft_tune.models import Segmenter
 from shapeft_tune.train import Progress, run_trial
-from shapeft_tune.train.memory import leaving_nothing, ran_out, until_it_fits
+from shapeft_tune.train.memory import cap_of, leaving_nothing, ran_out, until_it_fits
 from tests.train.tiny import tiny
 
 
@@ -102,3 +103,10 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         until_it_fits(attempt, make_room=lambda said: None)
     assert len(tries) == 1
+
+
+def test_a_share_of_a_gpu_leaves_room_for_what_cuda_takes_itself() -> None:
+    total = 80 * 2**30
+    assert cap_of(1.0, total) == 1.0
+    assert cap_of(0.25, total) * total + CONTEXT_BYTES == pytest.approx(0.25 * total)
+    assert cap_of(0.001, total) == 0.0

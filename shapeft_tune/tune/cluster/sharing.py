@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.corners import corner_values
+from shapeft_tune.config.resources import CONTEXT_BYTES
 from shapeft_tune.config.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ MOST_SHARING = 8
 """Trials on one GPU: more of them wait for each other's kernels and for the CPU."""
 MARGIN = 1.15
 """Over what was measured: batches differ, and memory falls into pieces over a long trial."""
-CONTEXT_BYTES = 600 * 2**20
-"""What CUDA takes for each process beside PyTorch's memory."""
 MOST_TRIED = 4
 """Trials of one strategy and number of dates that are measured."""
 FILE = Path("measured") / "shares.json"
