@@ -432,6 +432,15 @@ def test_what_goes_on_after_a_new_generation_began_asks_for_no_other() -> None:
     assert again_asked(words) == ["sweep", "s.yaml", "--home", "runs"]
 
 
+@pytest.mark.parametrize("ceiling", ["0", "-1", "nan", "inf"])
+def test_a_disk_ceiling_that_leaves_no_room_is_refused_before_anything_runs(
+    shapeft: Command, file: Path, tmp_path: Path, ceiling: str
+) -> None:
+    home = tmp_path / "home"
+    mistake(shapeft("sweep", file, "--home", home, "--disk-gb", ceiling), "--disk-gb", "expected more than 0")
+    assert not home.exists()
+
+
 def test_status_of_a_sweep_that_nobody_works_on_says_how_to_go_on(
     shapeft: Command, begun: Path, tmp_path: Path
 ) -> None:

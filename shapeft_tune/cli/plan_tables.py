@@ -47,6 +47,8 @@ def plan_table(cells: Iterable[CellEstimate]) -> Table:
 def plan_sentences(plan: Plan) -> Iterator[str]:
     """Yield what follows the table: totals, what they rest on, and what takes most."""
     estimate = plan.estimate
+    if not plan.begun:
+        yield f"Nothing was run under the name {plan.sweep!r} in this home or ledger yet."
     yield f"{len(estimate.cells)} cells, {estimate.trials_todo} trials to do, {estimate.trials_done} done."
     if estimate.trials_todo:
         yield from _totals(estimate)
@@ -131,7 +133,11 @@ def diff_sentences(diff: LedgerDiff) -> Iterator[str]:
     yield from _listed("Cells that need confirmations (there -> wanted):", diff.seeds)
     yield from _listed("Cells that the file has no more; kept, not in reports:", diff.gone)
     if diff.empty:
-        yield "File and ledger agree, and nothing is to be done."
+        yield "File and ledger agree on cells, trials and what these mean, and nothing is to be done."
+    yield (
+        "Not compared, as a ledger does not note them: bounds (but for log_normal), constraints, sampler, "
+        "pruner, resources. Finished trials that new bounds or constraints exclude still count."
+    )
 
 
 def _listed(title: str, changes: tuple[Change, ...]) -> Iterator[str]:

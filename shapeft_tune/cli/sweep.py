@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from shapeft_tune.config import SweepConfig
     from shapeft_tune.config.places import Places
+    from shapeft_tune.tune.run import SweepRun
 
 
 def sweep(
@@ -54,7 +56,7 @@ def sweep(
         ),
     ] = None,
     disk_gb: Annotated[
-        float | None, typer.Option(min=0, help="The most that all trials take together, in 10^9 bytes.")
+        float | None, typer.Option(help="The most that all trials take together, in 10^9 bytes.")
     ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run trials again that failed for good before.")
@@ -96,7 +98,7 @@ def sweep(
         ClusterOptions(address, cpus, gpus),
         ledger_url=ledger,
         storage_uri=storage,
-        disk_bytes=None if disk_gb is None else int(disk_gb * 1e9),
+        disk_bytes=_ceiling(disk_gb),
         retry_failed=retry_failed,
         new_generation=new,
     )
@@ -105,15 +107,7 @@ def sweep(
     for problem in run.record_problems:
         print(f"not in the record: {problem}", file=sys.stderr)
     if run.stopped and not run.done:
-        again = shlex.join(["python", "-m", "shapeft_tune", *again_asked(sys.argv[1:])])
-        if run.limit:
-            print(f"Stopped, because the budget is used up: {run.limit}; raise it to go on", file=sys.stderr)
-        if run.obstacle:
-            print(f"Stopped, because no trial could go on: {run.obstacle}", file=sys.stderr)
-        print(f"Stopped in good order: checkpoints are written. Go on with: {again}")
-        if run.obstacle:
-            raise typer.Exit(1)
-        raise typer.Exit(130)
+        _tell_why_stopped(run)
     _report(run.sweep, uri, places, console)
     served = tracking_uri and tracking_uri.startswith("http")
     print(
@@ -124,6 +118,31 @@ def sweep(
         print(f"{failed} trials failed; see: python -m shapeft_tune status {file} --home {home}{older}")
         if not any(count.complete for count in run.counts):
             raise typer.Exit(1)
+
+
+def _ceiling(gigabytes: float | None) -> int | None:
+    """Return the bytes of ``--disk-gb``. Raises UserError where no trial could ever fit under them."""
+    if gigabytes is None:
+        return None
+    if not (math.isfinite(gigabytes) and gigabytes * 1e9 >= 1):
+        raise UserError(f"--disk-gb: expected more than 0, in 10^9 bytes; got {gigabytes:g} - give more")
+    return int(gigabytes * 1e9)
+
+
+def _tell_why_stopped(run: SweepRun) -> None:
+    """Say why a sweep has ended early, and exit: 1 for an obstacle, 130 for somebody's wish.
+
+    One that has used up its budget did what its file says: that is an end like another, and a report follows.
+    """
+    if run.limit:
+        print(f"Stopped, because the budget is used up: {run.limit}; raise it to go on", file=sys.stderr)
+    if run.obstacle:
+        print(f"Stopped, because no trial could go on: {run.obstacle}", file=sys.stderr)
+    if run.limit and not run.obstacle:
+        return
+    again = shlex.join(["python", "-m", "shapeft_tune", *again_asked(sys.argv[1:])])
+    print(f"Stopped in good order: checkpoints are written. Go on with: {again}")
+    raise typer.Exit(1 if run.obstacle else 130)
 
 
 def again_asked(words: list[str]) -> list[str]:

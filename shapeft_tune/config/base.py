@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, Self, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -34,13 +43,59 @@ class Frozen(BaseModel):
         """Yield every broken rule between this class's own fields."""
         yield from ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_numbers_from_truth(cls, given: Any) -> Any:
+        """Refuse ``true`` for a number, which Python would take for 1."""
+        if isinstance(given, Mapping) and any(map(_has_truth, given.values())):
+            wrong = [key for key in given if key in _numbers(cls) and _has_truth(given[key])]
+            _raise_any([Violation(key, "a number", str(given[key]).lower()) for key in wrong])
+        return given
+
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
-        if violations := list(self.rules()):
-            raise PydanticCustomError(
-                "rules", "{summary}", {"violations": violations, "summary": str(violations)}
-            )
+        _raise_any(list(self.rules()))
         return self
+
+
+def _raise_any(violations: list[Violation]) -> None:
+    if violations:
+        raise PydanticCustomError(
+            "rules", "{summary}", {"violations": violations, "summary": str(violations)}
+        )
+
+
+def _has_truth(value: Any) -> bool:
+    return value is True or value is False or (type(value) in (list, tuple) and any(map(_has_truth, value)))
+
+
+@cache
+def _numbers(owner: type[Frozen]) -> frozenset[str]:
+    """Return the keys of the fields that hold numbers, or lists of them, and nothing that may be true."""
+    types = get_type_hints(owner)
+    return frozenset(
+        info.alias or name
+        for name, info in owner.model_fields.items()
+        if {int, float} & (parts := set(_parts(types[name]))) and not {bool, Any} & parts
+    )
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def told_as(expected: str) -> WrapValidator:
+    """Tell a mistake in a union in one sentence, where every member would say why it is not the one."""
+
+    def judge(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise PydanticCustomError("union", "{expected}", {"expected": expected}) from error
+
+    return WrapValidator(judge)
 
 
 def _by_name(tag: str) -> Any:

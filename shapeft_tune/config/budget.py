@@ -6,6 +6,9 @@ from pydantic import Field
 
 from shapeft_tune.config.base import Frozen
 
+MOST_TRIALS = 1_000_000
+"""Trials of one cell; more than anyone can pay for is a slip of the pen."""
+
 
 class Total(Frozen):
     """What a whole sweep may take, over all its runs.
@@ -25,9 +28,9 @@ class Budget(Frozen):
     Trials that run then are finished, and the confirmations of what was found follow.
     """
 
-    trials: int = Field(20, ge=1)
+    trials: int = Field(20, ge=1, le=MOST_TRIALS)
     """Search trials per cell, pruned and failed ones included."""
-    confirmation_seeds: int = Field(3, ge=0)
+    confirmation_seeds: int = Field(3, ge=0, le=1000)
     """The best configuration again with this many other seeds, scored on the test folds; 0 for none. With
     ``folds: rotate`` each of them is five trials."""
     steps: int | None = Field(None, ge=1)
@@ -38,5 +41,5 @@ class Budget(Frozen):
     """Hours of GPUs, or of CPU cores where trials have none, of a cell's search; null for no limit."""
     total: Total = Total()
     """What all cells together may take."""
-    max_retries: int = Field(2, ge=0)
+    max_retries: int = Field(2, ge=0, le=1000)
     """Times that a trial is tried again after a fault of the machine; after one of its own it never is."""

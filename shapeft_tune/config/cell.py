@@ -24,6 +24,8 @@ MOST_CHOICES = 256
 """Combinations of choices that are tried for what they say of folds."""
 MOST_COUNTED = 20_000
 """Configurations that are looked at for how many there are; where there are more, there are enough."""
+MOST_COMBINED = 10_000
+"""Combinations of a grid: its trials would take longer than anyone waits."""
 MOST_TRIES = 100
 """Random draws in which a combination of some values is looked for that keeps the constraints."""
 
@@ -104,6 +106,11 @@ class Cell:
         )
         yield from map(self.axes.values, itertools.islice(combined, MOST_CHOICES))
 
+    @property
+    def grid_size(self) -> int:
+        """How many combinations the fixed grid has, were all conditions met and no constraints there."""
+        return math.prod(len(self.ranges[name].corners) for name in self.axes.grid())
+
     @cached_property
     def grid_combinations(self) -> tuple[Picks, ...]:
         """What the fixed grid's ranges are worked through in: their combinations that can occur, in order."""
@@ -114,7 +121,7 @@ class Cell:
             lambda name: self.ranges[name].corners if name in grid else self.ranges[name].corners[:1]
         )
         of_grid = [{name: pick for name, pick in picks.items() if name in grid} for picks in combined]
-        different = [picks for index, picks in enumerate(of_grid) if picks not in of_grid[:index]]
+        different = {repr(picks): picks for picks in of_grid}.values()
         return tuple(picks for picks in different if self.occurring(picks) is not None)
 
     def occurring(self, given: Picks) -> Picks | None:
@@ -202,7 +209,7 @@ def cannot_rotate(cell: Cell) -> Iterator[Violation]:
             yield Violation("folds", expected, "rotate, which tests on them too")
 
 
-def beyond_grid(cell: Cell, most: int = 10_000) -> Iterator[Violation]:
+def beyond_grid(cell: Cell, most: int = MOST_COMBINED) -> Iterator[Violation]:
     """Yield why a full grid of a cell cannot be worked through: it has too many combinations."""
     with suppress(CircularConditions):  # told of where all conditions are checked
         if (count := math.prod(len(cell.listed(name) or ()) for name in cell.axes.searched)) > most:

@@ -9,11 +9,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shapeft_tune.config.cell import Cell
+from shapeft_tune.config.cell import MOST_COMBINED, Cell
 from shapeft_tune.config.constraints import BadConstraint, constraint
 from shapeft_tune.config.corners import corner_values
 from shapeft_tune.config.fields import members_with
-from shapeft_tune.config.problems import MISSING_KEY, NO_SUCH_KEY, Found, Place, dotted, problems_of, short
+from shapeft_tune.config.problems import (
+    MISSING_KEY,
+    NO_SUCH_KEY,
+    Found,
+    Place,
+    cut,
+    dotted,
+    problems_of,
+    short,
+)
 from shapeft_tune.config.range_checks import never_active, overlap, range_problems
 from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.config.yaml_file import YamlFile
@@ -50,6 +59,7 @@ def problems_of_cells(sweep: SweepConfig, file: YamlFile, lost: Mapping[str, Col
             sound, lambda name, cell: _range_place(name, cell, file)
         )
     ]
+    found += _grids_without_end(sound, file)
     return found + list(_impossible(sound, sweep)) + list(_too_small_for_grid(sound, sweep))
 
 
@@ -112,7 +122,7 @@ def _impossible(cells: list[Cell], sweep: SweepConfig) -> Iterator[Found]:
         hint = (
             f"none of {MOST_DRAWS} random ones of {cell.key} keeps all constraints: widen ranges or mend it"
         )
-        yield place, Problem("", "a constraint that some configuration keeps", broken, hint)
+        yield place, Problem("", "a constraint that some configuration keeps", cut(broken), hint)
 
 
 def _never_kept(cell: Cell) -> str:
@@ -128,8 +138,18 @@ def _never_kept(cell: Cell) -> str:
     return min(kept, key=lambda text: kept[text])
 
 
+def _grids_without_end(cells: list[Cell], file: YamlFile) -> Iterator[Found]:
+    for cell in cells:
+        if cell.grid_size > MOST_COMBINED:
+            got = f"{cell.grid_size} of {', '.join(cell.axes.grid())}"
+            expected = f"a grid of at most {MOST_COMBINED} combinations, by fewer values or ranges"
+            yield _range_place(cell.axes.grid()[0], cell, file), Problem("", expected, got)
+
+
 def _too_small_for_grid(cells: list[Cell], sweep: SweepConfig) -> Iterator[Found]:
     for cell in cells:
+        if cell.grid_size > MOST_COMBINED:
+            continue
         needed = len(cell.grid_combinations)
         if needed > cell.wanted_trials:
             own = sweep.strategies[cell.strategy].trials is not None

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from shapeft_tune.config.fields import MISSING, known_fields, look_up, near, tag_of
+from shapeft_tune.config.fields import MISSING, known_fields, look_up, near, tag_of, values_in
+from shapeft_tune.config.problems import cut
 
 CALCULATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -39,6 +40,9 @@ ALLOWED = (
     "a comparison of dotted paths and numbers with + - * / // % **, min, max, abs, and, or, not, such as"
     " training.optimiser.lr * 100 <= training.optimiser.weight_decay"
 )
+MOST_CHARACTERS = 1000
+MOST_LEVELS = 50
+"""Of brackets, signs and sums within one another."""
 
 
 class BadConstraint(ValueError):
@@ -61,21 +65,27 @@ class Constraint:
     as a division by zero.
 
     Raises:
-        BadConstraint: the text is no comparison, or names a field that no trial has.
+        BadConstraint: the text is no comparison, names a field that no trial has, compares what can never be
+            compared, or is far too long.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if len(text) > MOST_CHARACTERS:
+            raise BadConstraint(f"at most {MOST_CHARACTERS} characters", str(len(text)), "make two of it")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise BadConstraint(ALLOWED, repr(text)) from error
+            raise BadConstraint(ALLOWED, cut(repr(text))) from error
+        if _levels(self._tree) > MOST_LEVELS:
+            raise BadConstraint(f"at most {MOST_LEVELS} levels of brackets, signs and sums", cut(text))
         if not _is_statement(self._tree):
-            raise BadConstraint(ALLOWED, repr(text), "compare it with something")
+            raise BadConstraint(ALLOWED, cut(repr(text)), "compare it with something")
         self.paths = tuple(dict.fromkeys(_paths(self._tree)))
         for path in self.paths:
             if path not in known_fields():
-                raise BadConstraint("fields that trials have", path, near(path))
+                raise BadConstraint("fields that trials have", cut(path), near(path))
+        _refuse_vain_comparisons(self._tree)
 
     def holds(self, trial: Mapping[str, Any]) -> bool:
         """Whether a trial, or the draft of one, keeps it; defaults count."""
@@ -91,6 +101,14 @@ class Constraint:
 def constraint(text: str) -> Constraint:
     """Return the constraint that a text stands for, read once."""
     return Constraint(text)
+
+
+def _levels(tree: ast.AST) -> int:
+    """Return how many levels an expression has; counted without recursion, which a deep one would end."""
+    level, count = [tree], 0
+    while level:
+        level, count = [part for node in level for part in ast.iter_child_nodes(node)], count + 1
+    return count
 
 
 def _is_statement(node: ast.AST) -> bool:
@@ -119,7 +137,7 @@ def _paths(node: ast.AST) -> list[str]:
             return _paths_inside(node)
         case ast.BoolOp():
             return _paths_inside(node)
-    raise BadConstraint(ALLOWED, ast.unparse(node))
+    raise BadConstraint(ALLOWED, cut(ast.unparse(node)))
 
 
 def _paths_inside(node: ast.AST) -> list[str]:
@@ -133,7 +151,58 @@ def _path(node: ast.AST) -> str:
             return name
         case ast.Attribute(value=value, attr=key):
             return f"{_path(value)}.{key}"
-    raise BadConstraint(ALLOWED, ast.unparse(node))
+    raise BadConstraint(ALLOWED, cut(ast.unparse(node)))
+
+
+def _refuse_vain_comparisons(tree: ast.AST) -> None:
+    """Raise BadConstraint for what is the same in every trial, or never applies to one."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                if not _paths(node):
+                    raise BadConstraint(
+                        "a field on one side of a comparison at least", cut(ast.unparse(node))
+                    )
+                for one, op, other in zip([left, *others], ops, others, strict=False):
+                    _refuse_unlike(one, op, other)
+            case ast.BinOp(left=left, right=right):
+                _refuse_unless_numbers(left, right)
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+                _refuse_unless_numbers(operand)
+            case ast.Call(args=args):
+                _refuse_unless_numbers(*args)
+
+
+def _refuse_unlike(one: ast.expr, op: ast.cmpop, other: ast.expr) -> None:
+    if not isinstance(op, ast.Eq | ast.NotEq):
+        _refuse_unless_numbers(one, other)
+    elif _kinds(one).isdisjoint(_kinds(other)):
+        expected = f"values of one kind beside {'==' if isinstance(op, ast.Eq) else '!='}"
+        raise BadConstraint(expected, " and ".join(map(_described, (one, other))))
+
+
+def _refuse_unless_numbers(*nodes: ast.expr) -> None:
+    for node in nodes:
+        if "number" not in _kinds(node):
+            hint = "other values may stand beside == and != only"
+            raise BadConstraint("numbers in calculations, <, <=, > and >=", _described(node), hint)
+
+
+def _described(node: ast.expr) -> str:
+    return f"{cut(ast.unparse(node))} ({' or '.join(sorted(_kinds(node)))})"
+
+
+def _kinds(node: ast.expr) -> frozenset[str]:
+    """Return what an operand may be: number, text, truth, null, or anything else."""
+    match node:
+        case ast.Constant(value=value):
+            return values_in(type(value))
+        case ast.Name() | ast.Attribute():
+            fields = known_fields()[_path(node)]
+            return frozenset(kind for field in fields for kind in values_in(field.annotation))
+        case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+            return values_in(bool)
+    return values_in(float)
 
 
 def _evaluated(node: ast.AST, trial: Mapping[str, Any]) -> Any:

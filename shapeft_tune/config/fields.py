@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -110,6 +111,20 @@ def members(annotation: Any) -> tuple[type[BaseModel], ...]:
     if get_origin(annotation) in UNIONS:
         return tuple(member for part in get_args(annotation) for member in members(part))
     return (annotation,) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ()
+
+
+def values_in(annotation: Any) -> frozenset[str]:
+    """Return what a field may hold: number, text, truth, null or list; a section counts as its name."""
+    if get_origin(annotation) is Annotated:
+        return values_in(get_args(annotation)[0])
+    if get_origin(annotation) in UNIONS:
+        return frozenset(kind for part in get_args(annotation) for kind in values_in(part))
+    if get_origin(annotation) is Literal:
+        return frozenset(kind for value in get_args(annotation) for kind in values_in(type(value)))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return frozenset({"text" if names_of(annotation) else "section"})
+    kinds = {bool: "truth", int: "number", float: "number", str: "text", NoneType: "null"}
+    return frozenset({kinds.get(annotation, "list")})
 
 
 def _fields(owner: type[BaseModel], prefix: str) -> Iterator[TrialField]:

@@ -31,7 +31,7 @@ class Group(Searched):
             if not paths:
                 yield Violation(f"one_of.{number}", "at least one field", str(option))
         if any(option in self.corners[:index] for index, option in enumerate(self.corners)):
-            yield Violation("", "different options", str(list(self.options)))
+            yield Violation("one_of", "different options", str(list(self.options)))
 
     @cached_property
     def corners(self) -> tuple[Any, ...]:

@@ -25,13 +25,15 @@ class Around(Frozen):
 
     median: float = Field(gt=0)
     """Half of the draws are below; tried first where there is no ``default``."""
-    factor: float = Field(gt=1)
+    factor: float = Field(gt=1, le=1e6)
     """68 % of the draws lie between median / factor and median x factor."""
     bounds: tuple[float, float] | None = None
     """No draw lies outside of these."""
 
     def rules(self) -> Iterator[Violation]:
-        """The bounds ascend, above 0, around the median."""
+        """The bounds ascend, above 0, around the median, and a draw is a number."""
+        if not 1e-100 <= self.median <= 1e100:
+            yield Violation("median", "a value from 1e-100 to 1e100", f"{self.median:g}")
         if self.bounds is None:
             return
         yield from ascending(self.bounds, "bounds")
@@ -102,4 +104,6 @@ class LogNormal(Searched):
         return [self.value_at(low + (high - low) * index / (count - 1)) for index in range(count)]
 
     def _cumulated(self, value: float) -> float:
-        return NormalDist().cdf(math.log(value / self.around.median) / math.log(self.around.factor))
+        return NormalDist().cdf(
+            (math.log(value) - math.log(self.around.median)) / math.log(self.around.factor)
+        )

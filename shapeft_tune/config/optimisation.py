@@ -111,15 +111,17 @@ Sampler = Annotated[
     Tpe | Random | QuasiRandom | GaussianProcess | CmaEs | Grid, named(), Field(discriminator="name")
 ]
 Pruner = Annotated[
-    NoPruner | Median | SuccessiveHalving | Hyperband | Patience, named(), Field(discriminator="name")
+    NoPruner | Median | SuccessiveHalving | Hyperband | Patience, Field(discriminator="name"), named()
 ]
+"""The name is spelled out around the union that it tells apart: in an optional field the other order tries
+every member, and tells of each why it is not the one."""
 
 
 class Search(Frozen):
     """How the next configuration of a cell is chosen and a poor one stopped."""
 
     sampler: Sampler = Tpe()
-    pruner: Annotated[Pruner | None, named()] = None
+    pruner: Pruner | None = None
     """By default ``median``, and ``none`` with two objectives."""
     objective: Literal["miou", "miou_and_cost"] = "miou"
     """``miou``: the best validation mIoU. ``miou_and_cost``: also few seconds of device time; the report has

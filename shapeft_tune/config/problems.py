@@ -14,12 +14,14 @@ from shapeft_tune.errors import Problem
 Place = tuple[str | int, ...]
 Found = tuple[Place, Problem]
 NO_SUCH_KEY = "no such key"
+EMPTY = "at least 1 item"
 MISSING_KEY = "a value (the key is missing)"
 
 
 def problems_of(error: ValidationError, given: Any) -> list[Found]:
     """Translate pydantic's findings: where in ``given``, what was expected, what came."""
     found: list[Found] = []
+    too_short: set[Place] = set()
     for item in error.errors():
         place = _place(item["loc"], given, keep_last=item["type"] in ("missing", "extra_forbidden"))
         if item["type"] == "rules":
@@ -28,9 +30,10 @@ def problems_of(error: ValidationError, given: Any) -> list[Found]:
                 found.append((inner, Problem(dotted(inner), violation.expected, violation.got)))
         else:
             found.append((place, Problem(dotted(place), *_expected(item, given))))
+            too_short |= {place} if item["type"] == "too_short" else set()
     deeper = {place[:end] for place, _ in found for end in range(len(place))}
     # An item that is wrong also makes pydantic count its list as too short.
-    return [each for each in found if not (each[0] in deeper and "after validation" in each[1].expected)]
+    return [each for each in found if each[0] not in deeper & too_short]
 
 
 def located(found: list[Found], file: YamlFile) -> list[Problem]:
@@ -81,6 +84,12 @@ def _expected(item: Mapping[str, Any], given: Any) -> tuple[str, str, str]:
             return f"{context['discriminator']}: one of {context['expected_tags']}", repr(context["tag"]), ""
         case "union_tag_not_found":
             return f"a mapping with the key {context['discriminator']}", got, "name which one is meant"
+        case "tuple_type" | "list_type":
+            return "a list", got, ""
+        case "dict_type" | "model_type" | "model_attributes_type" | "dataclass_type":
+            return "a mapping", got, ""
+        case "too_short":
+            return EMPTY if context["min_length"] == 1 else f"at least {context['min_length']} items", got, ""
         case _:
             message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             return message[0].lower() + message[1:], got, ""
@@ -97,5 +106,9 @@ def _kind_around(location: tuple[str | int, ...], given: Any) -> str:
 
 def short(value: Any) -> str:
     """Return a value as text, cut where it is long."""
-    text = repr(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+    return cut(repr(value.model_dump(mode="json") if isinstance(value, BaseModel) else value))
+
+
+def cut(text: str) -> str:
+    """Return a text, or its beginning where it is longer than 80 characters."""
     return text if len(text) <= 80 else f"{text[:77]}..."

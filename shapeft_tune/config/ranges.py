@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from shapeft_tune.config.base import Frozen, Violation
 from shapeft_tune.config.groups import Group
@@ -18,6 +19,9 @@ GOLDEN = 0.6180339887
 """Where between its bounds a continuous range is probed: at no round number."""
 MOST_PROBES = 64
 """Whole numbers of a range that are all tried; of a longer one, the bounds alone."""
+LARGEST_INT = 2**53
+"""Larger whole numbers are not themselves as floating-point ones, with which samplers calculate."""
+ExactInt = Annotated[int, Field(ge=-LARGEST_INT, le=LARGEST_INT)]
 
 
 class Uniform(Searched):
@@ -29,7 +33,7 @@ class Uniform(Searched):
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend, around the default."""
-        yield from ascending(self.bounds)
+        yield from ascending(self.bounds, "uniform")
         yield from inside(self.default, self.bounds)
 
     @property
@@ -66,10 +70,10 @@ class LogUniform(Searched):
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend and are positive, the default lies between them."""
-        yield from ascending(self.bounds)
+        yield from ascending(self.bounds, "log_uniform")
         yield from inside(self.default, self.bounds)
         if self.bounds[0] <= 0:
-            yield Violation("", "bounds above 0", str(list(self.bounds)))
+            yield Violation("log_uniform", "bounds above 0", str(list(self.bounds)))
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -100,16 +104,16 @@ class LogUniform(Searched):
 class IntRange(Searched):
     """A whole number between two bounds, both included, in steps."""
 
-    bounds: tuple[int, int] = Field(alias="int")
-    step: int = Field(1, ge=1)
+    bounds: tuple[ExactInt, ExactInt] = Field(alias="int")
+    step: int = Field(1, ge=1, le=LARGEST_INT)
     log: bool = False
     """Whether every factor, and not every number, is equally likely."""
-    default: int | None = None
+    default: ExactInt | None = None
     """Tried first, instead of the value in ``config``."""
 
     def rules(self) -> Iterator[Violation]:
         """The bounds ascend by whole steps, and the default is one of these."""
-        yield from ascending(self.bounds)
+        yield from ascending(self.bounds, "int")
         yield from inside(self.default, self.bounds)
         if (self.bounds[1] - self.bounds[0]) % self.step:
             yield Violation("step", f"a divisor of {self.bounds[1] - self.bounds[0]}", str(self.step))
@@ -119,7 +123,7 @@ class IntRange(Searched):
         if self.log and self.step > 1:
             yield Violation("step", "none beside log: true", str(self.step))
         if self.log and self.bounds[0] < 1:
-            yield Violation("", "bounds above 0 beside log: true", str(list(self.bounds)))
+            yield Violation("int", "bounds above 0 beside log: true", str(list(self.bounds)))
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -162,7 +166,7 @@ class Choice(Searched):
 
     def rules(self) -> Iterator[Violation]:
         """No option twice, and the default among them."""
-        yield from _different(self.options)
+        yield from _different(self.options, "choice")
         if "default" in self.model_fields_set and self.default not in self.options:
             yield Violation("default", f"one of {list(self.options)}", repr(self.default))
 
@@ -179,7 +183,7 @@ class FixedGrid(Searched):
 
     def rules(self) -> Iterator[Violation]:
         """No option twice."""
-        yield from _different(self.options)
+        yield from _different(self.options, "grid")
 
     @property
     def corners(self) -> tuple[Any, ...]:
@@ -213,9 +217,9 @@ KINDS: dict[str, type[Range]] = {
 }
 
 
-def _different(options: tuple[Any, ...]) -> Iterator[Violation]:
+def _different(options: tuple[Any, ...], field: str) -> Iterator[Violation]:
     if any(option in options[:index] for index, option in enumerate(options)):
-        yield Violation("", "different options", str(list(options)))
+        yield Violation(field, "different options", str(list(options)))
 
 
 def _kind(value: Any) -> str:
@@ -223,24 +227,42 @@ def _kind(value: Any) -> str:
         return next(kind for kind, cls in KINDS.items() if isinstance(value, cls))
     if not isinstance(value, dict):
         return "plain"
-    kind = next((kind for kind in KINDS if kind in value), "plain")
-    return "value" if kind == "plain" and "when" in value else kind
+    return next((kind for kind in KINDS if kind in value), "plain")
+
+
+def _tag(value: Any) -> str:
+    """Return the kind in a form that is no key of a file: pydantic has it in the places of what it finds."""
+    return f"{_kind(value)} range"
 
 
 def _wrap_plain(value: Any) -> Any:
+    if isinstance(value, dict) and (wrong := _wrong_keys(value)):
+        raise PydanticCustomError("range", "{wrong}", {"wrong": wrong})
     return Fixed(value=value) if _kind(value) == "plain" else value
 
 
+def _wrong_keys(written: Mapping[str, Any]) -> str:
+    """Return what is expected instead of these keys; empty where they tell one kind."""
+    kinds = [kind for kind in KINDS if kind in written]
+    if len(kinds) > 1:
+        return f"one kind of range, not {' and '.join(kinds)} at once"
+    if not kinds and "when" in written:
+        return f"a range beside `when`: one of {', '.join(KINDS)}"
+    if kinds == ["one_of"] and "default" in written:
+        return "no default for a group: what `config` sets is tried first"
+    return ""
+
+
 RangeField = Annotated[
-    Annotated[Uniform, Tag("uniform")]
-    | Annotated[LogUniform, Tag("log_uniform")]
-    | Annotated[LogNormal, Tag("log_normal")]
-    | Annotated[IntRange, Tag("int")]
-    | Annotated[Choice, Tag("choice")]
-    | Annotated[FixedGrid, Tag("grid")]
-    | Annotated[Group, Tag("one_of")]
-    | Annotated[Fixed, Tag("value")],
-    Discriminator(_kind),
+    Annotated[Uniform, Tag("uniform range")]
+    | Annotated[LogUniform, Tag("log_uniform range")]
+    | Annotated[LogNormal, Tag("log_normal range")]
+    | Annotated[IntRange, Tag("int range")]
+    | Annotated[Choice, Tag("choice range")]
+    | Annotated[FixedGrid, Tag("grid range")]
+    | Annotated[Group, Tag("one_of range")]
+    | Annotated[Fixed, Tag("value range")],
+    Discriminator(_tag),
     BeforeValidator(_wrap_plain),
 ]
 """A range as a file writes it; anything that is none of the kinds is a fixed value."""

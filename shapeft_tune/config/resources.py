@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shapeft_tune.config.base import Frozen, Violation
+from shapeft_tune.config.base import Frozen, Violation, told_as
 
 CONTEXT_BYTES = 600 * 2**20
 """What CUDA takes of a GPU for each process, roughly, beside what PyTorch's allocator has."""
@@ -19,7 +19,9 @@ class Resources(Frozen):
 
     cpu: float = Field(1.0, gt=0)
     """CPU cores of each process; may be a fraction."""
-    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
+    gpu: Annotated[
+        Annotated[float, Field(ge=0)] | Literal["auto"], told_as("a number of GPUs, from 0, or auto")
+    ] = 0.0
     """Share of a GPU: 0.25 lets four trials share one. 2 or more: so many processes with a GPU each share the
     trial's batches. ``auto``: the smallest share that a short measurement says is enough."""
     workers: int = Field(1, ge=1)

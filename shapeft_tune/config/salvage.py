@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shapeft_tune.config.problems import Found, Place, problems_of
+from shapeft_tune.config.problems import EMPTY, Found, Place, problems_of
 from shapeft_tune.config.sweep import Strategy, SweepConfig
 
 MOST_ROUNDS = 5
@@ -45,7 +45,12 @@ def salvaged(content: Mapping[str, Any]) -> Salvaged:
         try:
             sweep = SweepConfig.model_validate(left)
         except ValidationError as error:
-            new = [each for each in problems_of(error, left) if each[0] not in removed]
+            emptied = {place[:-1] for place in removed}
+            new = [
+                (place, problem)
+                for place, problem in problems_of(error, left)
+                if place not in removed and not (place in emptied and problem.expected == EMPTY)
+            ]
             found += new
             places = sorted({_whole(place) for place, _ in new}, key=len, reverse=True)
             if not places or False in [_take_out(left, place) for place in places]:

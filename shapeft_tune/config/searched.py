@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from shapeft_tune.config.base import Frozen, Violation
+from shapeft_tune.config.base import Frozen, Violation, told_as
 
 Scalar = bool | int | float | str | None
+Wanted = Annotated[Scalar | tuple[Scalar, ...], told_as("a value, or a list of values")]
 
 
 class Searched(Frozen):
     """A range. As it stands here, one of the values that ``corners`` lists."""
 
-    when: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    when: dict[str, Wanted] = Field(default_factory=dict)
     """Searched only where the trial has these values at these dotted paths; a list means any of it. A section
     with a name or mode is told by that: ``{model.tuning: finetune}``."""
 
@@ -49,9 +50,9 @@ class Searched(Frozen):
         """Return a random value."""
         return random.choice(self.corners)
 
-    def points(self, count: int) -> list[Any]:
+    def points(self, count: int) -> Sequence[Any]:
         """Return so many values spread over the range; all of them where they can be listed."""
-        return list(self.listed or ())
+        return self.listed or ()
 
     @staticmethod
     def _between(value: Any, bounds: tuple[float, float]) -> bool:

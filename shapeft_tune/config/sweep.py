@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shapeft_tune.config.base import Frozen, Violation
-from shapeft_tune.config.budget import Budget
+from shapeft_tune.config.budget import MOST_TRIALS, Budget
 from shapeft_tune.config.cell import Cell, beyond_cma_es, beyond_grid, cannot_rotate
 from shapeft_tune.config.data import FOLDS
 from shapeft_tune.config.merge import merged
@@ -40,12 +40,13 @@ class Strategy(Frozen):
     """A model and a way to tune it: what is fixed, and what is searched."""
 
     config: dict[str, Any] = Field(default_factory=dict)
-    """Part of a ``TrialConfig``, laid over ``base``. A searched field's value here is the first one tried."""
+    """Part of a ``TrialConfig``, laid over ``base``. What it has for searched fields is tried first where it
+    lies within the ranges and keeps the constraints."""
     search: dict[str, RangeField] = Field(default_factory=dict)
     """Ranges by dotted path into ``TrialConfig``, laid over the sweep's own ``search``."""
     constraints: tuple[str, ...] = ()
     """As the sweep's own, which hold as well."""
-    trials: int | None = Field(None, ge=1)
+    trials: int | None = Field(None, ge=1, le=MOST_TRIALS)
     """Search trials per cell of this strategy; by default the budget's."""
     resources: Resources | None = None
     """By default the sweep's."""

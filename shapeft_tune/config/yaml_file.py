@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 import yaml
 
 from shapeft_tune.errors import ConfigError, Problem
+
+MOST_FIELDS = 100_000
+"""Keys and list items of a file, aliases written out. A few lines of aliases in aliases are billions."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def read_yaml(path: Path) -> YamlFile:
     """Parse a file whose top level is a mapping.
 
     Raises:
-        ConfigError: no such file, not YAML, a key twice, or not a mapping.
+        ConfigError: no such file, not YAML, a key twice, not a mapping, or far too long.
     """
     source = str(path)
     try:
@@ -47,12 +51,19 @@ def read_yaml(path: Path) -> YamlFile:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(source, [Problem("file", "a mapping at the top level", "something else")])
-        lines = dict(_lines(node, (), source))
+        lines = dict(itertools.islice(_lines(node, (), source), MOST_FIELDS + 1))
+        if len(lines) > MOST_FIELDS:
+            hint = "an alias (*name) counts as often as it is written out"
+            raise ConfigError(source, [Problem("file", f"at most {MOST_FIELDS} fields", "more", hint)])
         return YamlFile(source, loader.construct_document(node), lines)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise ConfigError(source, [Problem("file", "valid YAML", error.problem or "", line=line)]) from error
-    except (TypeError, RecursionError) as error:  # a mapping as a key; an anchor inside itself
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a mapping as a key; 2024-13-01; an anchor in itself
         raise ConfigError(source, [Problem("file", "plain keys and values", str(error))]) from error
     finally:
         loader.dispose()

@@ -52,8 +52,8 @@ class Running:
     pruned: bool = False
     came_further: bool = False
     """It was validated since it was handed out."""
-    disk_bytes: int = 0
-    """What its folder took at its last validation."""
+    kept_bytes: int | None = None
+    """What its folder took after its last validation; None before the first."""
 
 
 class Driver:
@@ -162,6 +162,7 @@ class Driver:
     def began(self, ray_id: str, host: str, process: int, device: str) -> None:
         """Note that a trial got its slot."""
         self._whereabouts.began(ray_id, host, process, device)
+        self._spending.began(self._running[ray_id].trial)
         self._tell(Event("began", self._running[ray_id].trial))
 
     def progressed(
@@ -172,11 +173,22 @@ class Driver:
         seconds: float,
         metrics: Mapping[str, float],
         disk_bytes: int = 0,
+        kept_bytes: int = 0,
     ) -> bool:
-        """Note a validation after ``step`` of ``steps`` and return whether the trial should stop."""
+        """Note a validation and return whether the trial should stop.
+
+        Args:
+            ray_id: Ray's name of the trial.
+            step: after how many optimiser steps it was.
+            steps: of the whole trial.
+            seconds: that the trial took so far, over all its pieces.
+            metrics: what was found.
+            disk_bytes: that its folder takes at most, while one checkpoint replaces another.
+            kept_bytes: that its folder takes now.
+        """
         running = self._running[ray_id]
         trial = running.trial
-        spent = Spent(step, seconds, seconds * running.slot.devices)
+        spent = _spent(running, step, seconds)
         self._spending.took(trial, spent, ended=False)
         self._files.grew(trial, disk_bytes)
         self._whereabouts.reached(ray_id, step, steps, seconds)
@@ -184,7 +196,7 @@ class Driver:
         stop = self._ledger.cells[trial.cell.key].report(trial, step, metrics["val/miou"])
         stop = stop and step < steps  # at its last validation a trial is paid for
         self._running[ray_id] = replace(
-            running, spent=spent, pruned=stop, came_further=True, disk_bytes=disk_bytes
+            running, spent=spent, pruned=stop, came_further=True, kept_bytes=kept_bytes
         )
         self._tell(Event("validated", trial, step, metrics["val/miou"]))
         self._watch_budget()
@@ -197,11 +209,9 @@ class Driver:
         self._busy[trial.cell.key] -= 1
         self._whereabouts.left(ray_id)
         outcome = Outcome(**told) if told else self._silent_end(running)
-        spent = running.spent
-        if outcome.seconds:
-            spent = Spent(outcome.steps, outcome.seconds, outcome.seconds * running.slot.devices)
+        spent = self._spent_in_the_end(running, outcome)
         self._spending.took(trial, spent, ended=True)
-        self._files.ended(trial, outcome.disk_bytes or running.disk_bytes)
+        self._files.ended(trial, outcome.disk_bytes or running.kept_bytes)
         if outcome.state == OBSTRUCTED:
             self.obstacle = outcome.message
         if outcome.state in (INTERRUPTED, OBSTRUCTED):
@@ -214,11 +224,20 @@ class Driver:
             self._conclude(trial, State(outcome.state), outcome)
 
     def complete_record(self) -> None:
-        """Tell the record of trials whose end it missed, because a driver died between ledger and record."""
+        """Make up for what a driver left that died right after it had written an end to the ledger.
+
+        The record is told of it, and weights that nobody wants any more are removed.
+        """
         for trial in self._ledger.trials():
             told = self._recorder.has_ended(trial.cell.strategy, trial.role, trial.fingerprint)
             if trial.state is not State.RUNNING and not told:
                 self._record_end(trial)
+        for cell in self._ledger.cells.values():
+            best = cell.best()
+            wanted = {trial.fingerprint for trial in (*cell.confirmation_trials(), *cell.unfinished())}
+            wanted |= {best.fingerprint} if best else set()
+            ended = (trial for trial in cell.search_trials() if trial.state is not State.RUNNING)
+            self._files.drop_left_over(trial for trial in ended if trial.fingerprint not in wanted)
 
     def close(self) -> None:
         """Write down what was kept in memory; nothing runs any more."""
@@ -308,9 +327,31 @@ class Driver:
         taken = (running.slot for running in self._running.values())
         return not refusal and self._room.has(self._slots[cell_key], taken)
 
+    def _spent_in_the_end(self, running: Running, outcome: Outcome) -> Spent:
+        """Return what a trial took, with the time since it was last heard of.
+
+        Of one that was interrupted the checkpoint has that time, and tells of it when the trial goes on. Of
+        one that failed it is lost, so it is kept apart.
+        """
+        if outcome.seconds:
+            return _spent(running, outcome.steps, outcome.seconds)
+        silence = self._spending.silence(running.trial)
+        spent = running.spent
+        if outcome.state in (State.FAILED, OBSTRUCTED):
+            lost = spent.lost_device_seconds + silence * running.slot.devices
+            return replace(spent, lost_device_seconds=lost)
+        if outcome.state == INTERRUPTED:
+            return _spent(running, spent.steps, spent.seconds + silence)
+        return spent
+
     def _silent_end(self, running: Running) -> Outcome:
         if running.pruned:
             return Outcome(State.PRUNED)
         if self.stopping:
             return Outcome(INTERRUPTED, message="stopped before it could write a checkpoint")
         return Outcome(State.FAILED, message="its worker died; Ray's log says more", fault=MACHINE)
+
+
+def _spent(running: Running, steps: int, seconds: float) -> Spent:
+    """Return what a trial took over all its pieces, beside what it had lost before."""
+    return Spent(steps, seconds, seconds * running.slot.devices, running.spent.lost_device_seconds)

@@ -12,6 +12,8 @@ from shapeft_tune.config.protocol import Role
 
 STOP_FILE = "stop"
 """While this file is in the sweep's folder, trials write their checkpoint and end."""
+CHECKPOINTS = ("last.pt", "best.pt")
+"""The large files of a trial: only the best search trial of a cell and confirmations keep the second."""
 INTERRUPTED = "interrupted"
 """It was asked to stop."""
 OBSTRUCTED = "obstructed"
@@ -52,11 +54,13 @@ class Outcome:
     message: str = ""
     fault: str = ""
     """Whose it is that it failed: a word of ``faults.py``."""
+    lost_teammate: bool = False
+    """It failed because another process of the trial did, and knows no more than that."""
     steps: int = 0
     """Optimiser steps, and time spent, over all the pieces of a trial that is complete."""
     seconds: float = 0.0
     disk_bytes: int = 0
-    """What its folder takes now."""
+    """What its folder takes now; 0 where it is not known."""
 
     def to_ray(self) -> dict[str, Any]:
         """Return the last result that Ray is told."""

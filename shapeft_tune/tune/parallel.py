@@ -28,12 +28,12 @@ COORDINATOR = {"memory": 1.0}
 LOOK_SECONDS = 0.5
 """Between looks at whether the processes are still there."""
 PATIENCE_SECONDS = 60
-"""For the processes to end when they are told to."""
+"""For the processes to end when they are told to; Tune has more, see ``QUIET`` in ``cluster.py``."""
+LAST_WORD_SECONDS = 2.0
+"""A process that only lost another one waits so long before Train ends all: the other knows the cause."""
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(LOOK_SECONDS),
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less: there is a checkpoint to go on from
-    # When Tune stopped the trial before, on the same actor: how long it waits for the function to end.
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": str(2 * PATIENCE_SECONDS),
 }
 """Ray reads these from the environment of the trial's function."""
 
@@ -74,18 +74,22 @@ def shared(order: Order, sweep_folder: Path, work: Callable[..., Outcome]) -> Ou
 def verdict(outcomes: list[tuple[int, Outcome]], error: Exception | None) -> Outcome:
     """Return how a trial ended from how its processes did, in the order in which they said so.
 
-    The first that failed has met the cause; what others say then is that they lost it. Where none did, the
-    first process speaks for all.
+    The first that failed has met the cause; one that only lost another process may say so before it. Where
+    none failed, the first process speaks for all.
 
     Args:
         outcomes: with the number of the process.
         error: that Ray Train raised.
     """
-    for _, outcome in outcomes:
+    told = [(rank, outcome) for rank, outcome in outcomes if not outcome.lost_teammate]
+    for _, outcome in told:
         if outcome.state not in ("complete", INTERRUPTED):
             return outcome
-    for rank, outcome in outcomes:
+    for rank, outcome in told:
         if rank == 0:
+            return outcome
+    for _, outcome in outcomes:
+        if outcome.lost_teammate:
             return outcome
     return Outcome("failed", message=f"its processes died: {error}", fault=MACHINE)
 
@@ -190,4 +194,6 @@ def _take_part(order: Order, post: Any, work: Callable[..., Outcome]) -> None:
     outcome = work(report, team, str(get_device()) if order.gpu else None)
     ray.get(post.end.remote(team.rank, asdict(outcome)))
     if outcome.state not in ("complete", INTERRUPTED):
+        if outcome.lost_teammate:
+            time.sleep(LAST_WORD_SECONDS)
         raise RuntimeError(f"process {team.rank} failed: {outcome.message}")

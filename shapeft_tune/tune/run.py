@@ -151,11 +151,12 @@ def _run_missing(
             )
             driver.complete_record()
             if not driver.done:
-                cluster_is_there()
-                _place_trials(
-                    driver, ledger, places, options, tell, trial_function(folder, places, trial_storage)
-                )
-                driver.close()
+                try:
+                    cluster_is_there()
+                    function = trial_function(folder, places, trial_storage)
+                    _place_trials(driver, ledger, places, options, tell, function)
+                finally:
+                    driver.close()
             ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
         finally:
             recorder.close(ending)
@@ -278,10 +279,13 @@ def _placement(config: dict[str, Any]) -> dict[str, float]:
 @contextmanager
 def _stop_on_signals(stop_file: Path) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into a wish to stop, and a second one into an exception."""
+    wished = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop_file.exists():
+        nonlocal wished  # the file says nothing: a driver whose budget is used up writes it, too
+        if wished:
             raise KeyboardInterrupt
+        wished = True
         stop_file.touch()
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

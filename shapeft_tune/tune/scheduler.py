@@ -65,6 +65,7 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
             float(result["seconds"]),
             metrics,
             int(result.get("disk_bytes", 0)),
+            int(result.get("kept_bytes", 0)),
         )
         return str(self.STOP if stop else self.CONTINUE)
 

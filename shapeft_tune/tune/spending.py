@@ -29,6 +29,8 @@ class Spending:
         """When a cell's clock was last read, while it has search trials at work."""
         self._written: dict[str, float] = {}
         """When wall time was last written, by cell; the sweep's own has no name."""
+        self._heard: dict[tuple[Role, int], float] = {}
+        """When a trial that has its slot was last heard of."""
 
     def started(self, trial: LedgerTrial) -> None:
         """A trial was handed out."""
@@ -36,8 +38,21 @@ class Spending:
             self._searching[trial.cell.key] += 1
             self._since.setdefault(trial.cell.key, self._clock())
 
+    def began(self, trial: LedgerTrial) -> None:
+        """A trial got its slot; before that it takes nothing."""
+        self._heard[trial.role, trial.storage_id] = self._clock()
+
+    def silence(self, trial: LedgerTrial) -> float:
+        """Return the seconds since a trial was last heard of; 0 where it never had its slot."""
+        now = self._clock()
+        return now - self._heard.get((trial.role, trial.storage_id), now)
+
     def took(self, trial: LedgerTrial, spent: Spent, *, ended: bool) -> None:
         """A trial has taken this much so far; with ``ended`` it is written down."""
+        if ended:
+            self._heard.pop((trial.role, trial.storage_id), None)
+        else:
+            self._heard[trial.role, trial.storage_id] = self._clock()
         cell = self._ledger.cells[trial.cell.key]
         cell.spend(trial, spent, write=ended)
         if trial.role is Role.SEARCH:
@@ -69,7 +84,7 @@ class Spending:
         """What of the whole sweep's budget is used up, in words; empty for nothing."""
         limits: tuple[tuple[str, float | None, Callable[[], float]], ...] = (
             ("wall_hours", self._total.wall_hours, lambda: self._wall_seconds),
-            ("device_hours", self._total.device_hours, lambda: self._ledger.spent().device_seconds),
+            ("device_hours", self._total.device_hours, lambda: self._ledger.spent().charged_device_seconds),
         )
         for name, limit, seconds in limits:
             if limit is not None and (taken := seconds() / 3600) >= limit:

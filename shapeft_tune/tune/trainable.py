@@ -6,6 +6,7 @@ would only happen again. A worker that dies has no last word, and that is an ans
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import traceback
@@ -17,11 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Order, Outcome, trial_folder
+from shapeft_tune.tune.orders import (
+    CHECKPOINTS,
+    INTERRUPTED,
+    OBSTRUCTED,
+    STOP_FILE,
+    Order,
+    Outcome,
+    trial_folder,
+)
 from shapeft_tune.tune.storage.disk_ceiling import peak_of, size_of
 from shapeft_tune.tune.storage.stop_mark import stop_asked
 from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
 from shapeft_tune.tune.storage.stored_files import StorageFailed
+
+logger = logging.getLogger(__name__)
 
 SHARED_HOME = TrialStorage.at(None)
 
@@ -92,6 +103,7 @@ def _work(
                 "seconds": progress.seconds,
                 "metrics": progress.metrics(),
                 "disk_bytes": peak_of(folder),
+                "kept_bytes": size_of(folder),
             }
         )
 
@@ -115,28 +127,40 @@ def _work(
     try:
         if team.told(should_stop):  # it waited for its place while the sweep was told to end
             return Outcome(INTERRUPTED, message="not begun")
+        _clear(storage, sweep_folder)
         storage.fetch(folder, key)
         result = run()
         team.told(kept)
-        return replace(_completed(result), disk_bytes=size_of(folder))
+        outcome = _completed(result)
     except Interrupted as stop:
         if team.rank == 0:
             storage.keep(folder, key)
-        return Outcome(INTERRUPTED, message=str(stop))
+        outcome = Outcome(INTERRUPTED, message=str(stop))
     except Exception as error:
-        return failed(error)
+        outcome = failed(error)
+    return replace(outcome, disk_bytes=size_of(folder))
+
+
+def _clear(storage: TrialStorage, sweep_folder: Path) -> None:
+    """Remove what this node still has of checkpoints that the driver dropped."""
+    try:
+        storage.clear(sweep_folder / "trials", f"{sweep_folder.name}/trials", CHECKPOINTS)
+    except OSError:
+        logger.warning("cannot ask which checkpoints were dropped", exc_info=True)
 
 
 def failed(error: Exception) -> Outcome:
     """Return how a trial ended that an exception ended."""
     from shapeft_tune.errors import ShapeftError
+    from shapeft_tune.train.parallel import TeammateLost
     from shapeft_tune.tune.faults import OBSTACLES, kind_of
 
     if isinstance(error, StorageFailed) or (isinstance(error, OSError) and error.errno in OBSTACLES):
         return Outcome(OBSTRUCTED, message=str(error))
     # Of a fault of this project or of a library, keep all that is known.
     message = str(error) if isinstance(error, ShapeftError) else "".join(traceback.format_exception(error))
-    return Outcome("failed", message=message, fault=kind_of(error))
+    lost_teammate = isinstance(error, TeammateLost)
+    return Outcome("failed", message=message, fault=kind_of(error), lost_teammate=lost_teammate)
 
 
 def _completed(result: object) -> Outcome:

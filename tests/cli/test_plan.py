@@ -93,7 +93,9 @@ def test_the_difference_from_the_ledger_lists_what_a_changed_file_adds_and_drops
 
 def test_no_difference_is_said_to_be_none(shapeft: Command, file: Path, tmp_path: Path) -> None:
     ran(tmp_path, {})
-    assert "File and ledger agree" in shapeft("plan", file, "--home", tmp_path, "--diff").out
+    told = shapeft("plan", file, "--home", tmp_path, "--diff").out
+    assert "File and ledger agree on cells, trials and what these mean" in told
+    assert "Not compared, as a ledger does not note them: bounds" in told
 
 
 def test_a_change_that_would_be_refused_is_shown_and_ends_with_2(shapeft: Command, tmp_path: Path) -> None:

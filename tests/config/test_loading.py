@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -93,6 +94,43 @@ def test_what_trials_of_a_cell_must_share_cannot_be_searched(tmp_path: Path, pat
     assert f"search.{path}" in found
 
 
+KEPT: dict[str, list[Any]] = {
+    "seed": [1, 2],
+    "validation.every": [10, 20],
+    "data.dataset": ["sample", "pastis"],
+    "data.folds.train": [[1, 2], [1, 2, 3]],
+    "data.label_fraction": [0.5, 1.0],
+    "data.temporal_length": [1, 3],
+}
+
+
+@pytest.mark.parametrize("path", KEPT)
+@pytest.mark.parametrize("form", ["plain", "grid", "conditional", "group", "nested group", "strategy"])
+def test_no_form_of_a_range_lets_trials_of_a_cell_differ_in_it(tmp_path: Path, path: str, form: str) -> None:
+    first, second = KEPT[path]
+    when = {"training.optimiser.lr": 0.002}
+    name = "mine" if "group" in form else path
+    forms: dict[str, Any] = {
+        "plain": first,
+        "grid": {"grid": [first, second]},
+        "conditional": {"value": first, "when": when},
+        "group": {"one_of": [{path: first}, {path: second}]},
+        "nested group": {"one_of": [_nested(path, first), _nested(path, second)]},
+        "strategy": {"choice": [first, second]},
+    }
+    ranges = {name: forms[form]}
+    own = {"utae": SWEEP["strategies"]["utae"] | {"search": ranges}}
+    content = {"strategies": own} if form == "strategy" else {"search": ranges}
+    found = problems(written(tmp_path, SWEEP | content))
+    place = f"strategies.utae.search.{name}" if form == "strategy" else f"search.{name}"
+    assert "may differ in" in found[place].expected
+
+
+def _nested(path: str, value: Any) -> Any:
+    head, _, rest = path.partition(".")
+    return {head: _nested(rest, value) if rest else value}
+
+
 def test_two_options_that_amount_to_the_same_are_refused(tmp_path: Path) -> None:
     search = {"training.loss": {"choice": ["cross_entropy", {"name": "cross_entropy", "label_smoothing": 0}]}}
     found = problems(written(tmp_path, SWEEP | {"search": search}))
@@ -139,6 +177,22 @@ def test_what_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: str, expect
     file = tmp_path / "sweep.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=expected):
+        load_sweep(file)
+
+
+def test_aliases_in_aliases_are_refused_before_they_are_written_out(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    file = tmp_path / "sweep.yaml"
+    file.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="at most 100000 fields"):
+        load_sweep(file)
+
+
+def test_a_date_that_is_none_is_told_as_every_mistake_is(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("name: 2024-13-45\n")
+    with pytest.raises(ConfigError, match="plain keys and values"):
         load_sweep(file)
 
 

@@ -51,3 +51,11 @@ def test_whole_gpus_make_a_process_each(asked: dict[str, float], processes: int,
 def test_what_ray_cannot_place_is_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Resources.model_validate(asked)
+
+
+@pytest.mark.parametrize("gpu", [-1, "all", float("nan"), None])
+def test_a_share_that_is_none_is_one_problem_that_names_both_forms(gpu: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Resources.model_validate({"gpu": gpu})
+    (problem,) = caught.value.errors()
+    assert problem["msg"] == "a number of GPUs, from 0, or auto"

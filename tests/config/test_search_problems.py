@@ -125,6 +125,105 @@ def test_a_grid_that_is_larger_than_the_budget_is_refused_with_both_numbers(tmp_
     assert problem.got == "3"
 
 
+@pytest.mark.parametrize("where", ["sweep", "strategy"])
+def test_a_grid_without_end_is_refused_by_its_size_alone(tmp_path: Path, where: str) -> None:
+    paths = [LR, "training.gradient_clip", "training.optimiser.weight_decay"]
+    search = {path: {"grid": [(number + 1) / 1e4 for number in range(300)]} for path in paths}
+    strategies = {"a": {"config": {"model": MODEL}, "search": search if where == "strategy" else {}}}
+    shared = search if where == "sweep" else {}
+    found = problems(tmp_path, search=shared, strategies=strategies)
+    (path, problem), *others = found.items()
+    assert (path.endswith(f"search.{LR}"), others) == (True, [])
+    assert problem.expected.startswith("a grid of at most 10000 combinations")
+    assert problem.got.startswith("27000000 of ")
+
+
+def test_a_long_list_of_whole_numbers_is_not_written_out_for_a_full_grid(tmp_path: Path) -> None:
+    search = {"training.batch_size": {"int": [1, 2**53]}}
+    found = problems(tmp_path, search=search, optimisation={"sampler": "grid"})
+    assert "at most 10000 combinations" in found["optimisation.sampler"].expected
+
+
+@pytest.mark.parametrize(
+    ("pruner", "place"),
+    [
+        ("medan", ""),
+        ({"name": "median", "startup_trials": 0}, ".startup_trials"),
+        ({"name": "hyperband", "min_stepz": 3}, ".min_stepz"),
+        ({"min_steps": 3}, ""),
+        ({"name": "patience", "tolerance": "x"}, ".tolerance"),
+    ],
+)
+def test_a_mistake_in_the_pruner_is_one_problem(tmp_path: Path, pruner: Any, place: str) -> None:
+    assert list(problems(tmp_path, optimisation={"pruner": pruner})) == [f"optimisation.pruner{place}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"budget": {"trials": True}}, "budget.trials"),
+        ({"resources": {"gpu": True}}, "resources.gpu"),
+        ({"settings": {"label_fractions": [True], "temporal_lengths": [1]}}, "settings.label_fractions"),
+        ({"search": {"training.batch_size": {"int": [True, 4]}}}, "search.training.batch_size.int"),
+        ({"search": {"training.batch_size": {"choice": [True, 4]}}}, "search.training.batch_size"),
+        ({"strategies": {"a": {"config": {"model": MODEL}, "trials": True}}}, "strategies.a.trials"),
+    ],
+)
+def test_true_is_no_number(tmp_path: Path, changes: dict[str, Any], place: str) -> None:
+    found = problems(tmp_path, **changes)
+    assert list(found) == [place]
+    assert found[place].expected == "a number"
+    assert "true" in found[place].got.lower()
+
+
+@pytest.mark.parametrize(
+    ("budget", "most"), [({"trials": 10**400}, "1000000"), ({"confirmation_seeds": 10**9}, "1000")]
+)
+def test_a_budget_without_measure_is_refused(tmp_path: Path, budget: dict[str, int], most: str) -> None:
+    (problem,) = problems(tmp_path, budget=budget).values()
+    assert problem.expected == f"less than or equal to {most}"
+    assert len(problem.got) <= 80
+
+
+@pytest.mark.parametrize(
+    ("written_", "place", "expected"),
+    [
+        ({"when": {"training.loss": "dice"}}, "", "a range beside `when`: one of uniform, log_uniform"),
+        ({"uniform": [0, 1], "choice": [1]}, "", "one kind of range, not uniform and choice"),
+        ({"log_uniform": 5}, ".log_uniform", "a list"),
+        ({"log_normal": [1e-3, 3]}, ".log_normal", "a mapping"),
+        ({"int": [1, 4], "step": 0}, ".step", "greater than or equal to 1"),
+        ({"int": [1, 4], "when": "x"}, ".when", "a mapping"),
+        (
+            {"choice": [1, 2], "when": {"training.loss": {"a": 1}}},
+            ".when.training.loss",
+            "a value, or a list",
+        ),
+        ({"choice": []}, ".choice", "at least 1 item"),
+        ({"choice": [1], "default": 2}, ".default", "one of [1]"),
+    ],
+)
+def test_a_range_says_what_it_lacks_at_the_key_to_change(
+    tmp_path: Path, written_: dict[str, Any], place: str, expected: str
+) -> None:
+    found = problems(tmp_path, search={LR: written_})
+    assert list(found) == [f"search.{LR}{place}"]
+    assert expected in found[f"search.{LR}{place}"].expected
+
+
+def test_a_default_in_a_group_is_refused_and_a_bad_option_told_by_its_number(tmp_path: Path) -> None:
+    options = {"one_of": [{"training.batch_size": 2}, {"training.batch_size": 4}]}
+    found = problems(tmp_path, search={"g": options | {"default": 1}})
+    assert "no default for a group" in found["search.g"].expected
+    assert list(problems(tmp_path, search={"g": {"one_of": [{"training.batch_size": 2}, {}]}})) == [
+        "search.g.one_of.1"
+    ]
+
+
+def test_what_is_empty_only_because_its_parts_were_taken_out_is_not_told(tmp_path: Path) -> None:
+    assert list(problems(tmp_path, strategies={"a": None})) == ["strategies.a"]
+
+
 def test_constraints_that_no_configuration_keeps_are_refused_at_their_line(tmp_path: Path) -> None:
     search = {LR: {"log_uniform": [1e-3, 1e-2]}}
     kept, broken = f"{LR} < 1", f"{LR} * training.batch_size > 1"

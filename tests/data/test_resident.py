@@ -101,9 +101,14 @@ def test_what_a_split_takes_is_known_before(split, dates):
 
 def test_it_stays_on_a_gpu_where_it_fits_and_nowhere_else(split, monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (64 * bytes_of(split), 10**12))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     assert isinstance(samples_on(CUDA, split), Resident)
     assert isinstance(samples_on(torch.device("cpu"), split), Stored)
     assert isinstance(samples_on(CUDA, replace(split, temporal_length=20)), Stored)
+    with monkeypatch.context() as shared:  # a trial that has next to nothing of the GPU
+        shared.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1e-12)
+        assert isinstance(samples_on(CUDA, split), Stored)
     monkeypatch.setattr(resident, "MOST_BYTES", bytes_of(split) - 1)
     assert isinstance(samples_on(CUDA, split), Stored)
 

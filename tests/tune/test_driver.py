@@ -13,11 +13,13 @@ from shapeft_tune.errors import NonFiniteLoss
 from shapeft_tune.report import read_runs
 from shapeft_tune.tracking import Recorder
 from shapeft_tune.tune.driver import Driver, Event
+from shapeft_tune.tune.faults import OWN
 from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.ledger.trials import LedgerTrial, State
-from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
+from shapeft_tune.tune.orders import CHECKPOINTS, INTERRUPTED, OBSTRUCTED, STOP_FILE, Outcome, trial_folder
 from shapeft_tune.tune.status.whereabouts import FILE, places_in
-from shapeft_tune.tune.storage.trial_files import CHECKPOINTS, TrialFiles
+from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
+from shapeft_tune.tune.storage.trial_files import TrialFiles
 from shapeft_tune.tune.trainable import failed
 from tests.tune.small import small
 
@@ -193,6 +195,74 @@ def test_a_ceiling_that_nothing_fits_under_ends_the_sweep_with_what_to_do(
     assert it.next_order("b") is None
     assert it.done
     assert "raise the ceiling" in it.obstacle
+
+
+@pytest.mark.parametrize("where", ["home", "storage"])
+def test_what_pruned_and_failed_trials_no_longer_take_is_free_for_others(
+    driver: Callable[..., Driver], tmp_path: Path, where: str
+) -> None:
+    """With a storage the workers are elsewhere, and nothing of their trials is on the driver's disk."""
+    folder = tmp_path / "small"
+    storage = TrialStorage.at((tmp_path / "storage").as_uri() if where == "storage" else None)
+    files = TrialFiles(folder, storage, most_bytes=600)
+    it = driver(files=files, budget={"trials": 20, "confirmation_seeds": 0})
+    for number in range(10):
+        name = str(number)
+        order = it.next_order(name)
+        assert order is not None, it.obstacle
+        home = folder if where == "home" else tmp_path / "node"
+        at_work = trial_folder(home, order.strategy, order.fingerprint)
+        at_work.mkdir(parents=True)
+        (at_work / "config.json").write_text("{}")
+        for file in CHECKPOINTS:
+            (at_work / file).write_bytes(bytes(100))
+        storage.keep(at_work, trial_key("small", order.strategy, order.fingerprint))
+        it.progressed(name, 4, 8, 1.0, METRICS, disk_bytes=302, kept_bytes=202)
+        state = State.PRUNED if number % 2 else State.FAILED
+        it.ended(name, Outcome(state, fault=OWN).to_ray()["outcome"])
+        assert files._ceiling.used <= 20 * (number + 1), "only results stay"
+
+
+def test_what_a_strategy_takes_is_known_to_the_next_run(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    it = driver(files=TrialFiles(tmp_path / "small"))
+    it.next_order("a")
+    it.progressed("a", 4, 8, 1.0, METRICS, disk_bytes=100)
+    it.ended("a", Outcome(INTERRUPTED).to_ray()["outcome"])
+    tight = driver(files=TrialFiles(tmp_path / "small", most_bytes=50))
+    assert tight.next_order("a") is None
+    assert "would take 100 bytes" in tight.obstacle
+
+
+@pytest.mark.parametrize("where", ["home", "storage"])
+def test_weights_of_a_loser_are_removed_by_the_next_driver_if_one_died_before_it_could(
+    driver: Callable[..., Driver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments: object) -> None:
+        raise Killed
+
+    storage = TrialStorage.at((tmp_path / "storage").as_uri() if where == "storage" else None)
+    it = driver(files=TrialFiles(tmp_path / "small", storage))
+    root = tmp_path if where == "home" else tmp_path / "storage"
+    folders = {}
+    for name, score in (("a", 0.5), ("b", 0.2)):
+        order = it.next_order(name)
+        assert order is not None
+        folders[name] = root / trial_key("small", order.strategy, order.fingerprint)
+        folders[name].mkdir(parents=True)
+        (folders[name] / "best.pt").touch()
+        if name == "b":
+            monkeypatch.setattr(it, "_drop_weights", die)
+            with pytest.raises(Killed):
+                ended(it, name, score)
+        else:
+            ended(it, name, score)
+    driver(files=TrialFiles(tmp_path / "small", storage)).complete_record()
+    assert [name for name in "ab" if (folders[name] / "best.pt").exists()] == ["a"]
 
 
 def test_failed_trials_that_are_reopened_run_again_as_they_were_and_the_record_forgets_the_fault(

@@ -13,11 +13,13 @@ from shapeft_tune.config import TrialConfig
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.train import TrialResult
-from shapeft_tune.tune.cluster.cluster import ClusterOptions, cluster
+from shapeft_tune.train.parallel import TeammateLost
+from shapeft_tune.tune.cluster.cluster import QUIET, ClusterOptions, cluster
 from shapeft_tune.tune.faults import MACHINE, OWN
 from shapeft_tune.tune.orders import INTERRUPTED, OBSTRUCTED, Order, Outcome, trial_folder
-from shapeft_tune.tune.parallel import COORDINATOR, verdict
-from shapeft_tune.tune.trainable import trial_function
+from shapeft_tune.tune.parallel import COORDINATOR, PATIENCE_SECONDS, SETTINGS, verdict
+from shapeft_tune.tune.storage.stored_files import StorageFailed
+from shapeft_tune.tune.trainable import failed, trial_function
 from tests.tune.small import SMALL
 
 
@@ -76,6 +78,19 @@ def test_a_trial_of_two_processes_completes_after_one_that_was_pruned(tmp_path: 
     assert result is not None
     assert (outcome.state, outcome.score, outcome.steps) == ("complete", result.validation.miou, 8)
     assert len(np.load(folder / "confusion.npz")["validation_ids"]) == 2
+
+
+def test_a_process_that_only_lost_another_never_hides_what_the_other_says() -> None:
+    lost = failed(TeammateLost("the first process ended by StorageFailed: no answer"))
+    cause = failed(StorageFailed("no answer"))
+    assert verdict([(1, lost), (0, cause)], None) == cause
+    assert verdict([(1, lost), (0, Outcome(INTERRUPTED))], None).state == INTERRUPTED
+    assert verdict([(1, lost), (2, Outcome("complete"))], None) == lost
+
+
+def test_tune_waits_longer_for_a_shared_trial_than_its_processes_may_take_to_end() -> None:
+    assert int(QUIET["TUNE_FUNCTION_THREAD_TIMEOUT_S"]) >= 2 * PATIENCE_SECONDS
+    assert "TUNE_FUNCTION_THREAD_TIMEOUT_S" not in SETTINGS  # workers have it from the cluster already
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,49 @@ def test_a_driver_works_a_cell_off_to_its_confirmations_when_its_budget_is_used_
     assert it.done
     assert it.limit == ""  # a cell's limit is none of the sweep's
     assert handed_out(driven(steps=32), "a").role == Role.SEARCH
+
+
+FAULT = Outcome("failed", message="CUDA error", fault="machine").to_ray()["outcome"]
+
+
+@pytest.mark.parametrize("last_word", [FAULT, {}], ids=["told", "silent"])
+def test_the_time_of_a_try_that_fails_is_charged_from_its_slot_or_its_last_checkpoint_on(
+    driven: Callable[..., Driver], clock: Clock, last_word: dict[str, Any]
+) -> None:
+    it = driven(total={"device_hours": 4.0})
+    order = handed_out(it, "a")
+    clock.now += 50 * HOUR  # it waits for a slot
+    it.began("a", "host", 1, "cpu")
+    clock.now += HOUR
+    it.ended("a", last_word)
+    assert it._ledger.spent() == Spent(lost_device_seconds=HOUR)
+    assert handed_out(it, "b") == order
+    it.began("b", "host", 1, "cpu")
+    clock.now += HOUR
+    it.progressed("b", 4, 8, HOUR, {"val/miou": 0.1})
+    clock.now += HOUR / 2
+    it.ended("b", last_word)
+    assert it._ledger.spent() == Spent(4, HOUR, HOUR, 1.5 * HOUR)
+    assert handed_out(it, "c") == order
+    it.began("c", "host", 1, "cpu")
+    clock.now += HOUR
+    it.progressed("c", 8, 8, 2 * HOUR, {"val/miou": 0.1})  # over all its pieces: none of it counts twice
+    it.ended("c", Outcome("complete", 0.5, steps=8, seconds=2.5 * HOUR).to_ray()["outcome"])
+    assert it._ledger.spent() == Spent(8, 2.5 * HOUR, 2.5 * HOUR, 1.5 * HOUR)
+    assert it.next_order("d") is None
+    assert it.limit == "budget.total.device_hours: 4 of 4 are used"
+
+
+def test_the_time_of_an_interrupted_piece_is_charged_and_not_twice_when_it_goes_on(
+    driven: Callable[..., Driver], clock: Clock
+) -> None:
+    it = driven()
+    handed_out(it, "a")
+    it.began("a", "host", 1, "cpu")
+    clock.now += HOUR
+    it.ended("a", Outcome(INTERRUPTED).to_ray()["outcome"])
+    again = driven()
+    assert again._ledger.spent() == Spent(0, HOUR, HOUR)
+    handed_out(again, "a")
+    again.progressed("a", 4, 8, 1.5 * HOUR, {"val/miou": 0.1})
+    assert again._ledger.spent() == Spent(4, 1.5 * HOUR, 1.5 * HOUR)

@@ -308,7 +308,8 @@ def test_a_sweep_stops_where_its_device_hours_are_used_up_and_goes_on_with_more(
     )
     home = tmp_path / "home"
     stopped = run("sweep", tiny, "--home", home, "--cpus", 1)
-    assert stopped.returncode == 130, stopped.stderr
+    assert stopped.returncode == 0, stopped.stderr  # it did what its file says
+    assert "Report: " in stopped.stdout
     assert "the budget is used up: budget.total.device_hours: " in stopped.stderr
     assert "raise it to go on" in stopped.stderr
     (begun,) = trials_of(tiny, home)

@@ -27,7 +27,9 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # nothing is ever restored from Tune's own snapshots
     "TUNE_STATE_REFRESH_PERIOD": "86400",  # asks the head, for ever if it is dead; for display only
     "TUNE_WARN_THRESHOLD_S": "30",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "10",  # a stopped trial has so long to free its memory
+    # A stopped trial has so long to free its memory, and a shared one to end its processes, before its worker
+    # is replaced; most need no second. Read by workers, which take it over from here.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # of a shared trial whose processes wait for a dead one
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "30",
 }
@@ -83,14 +85,25 @@ class _Connection(threading.Thread):
         """Connect, and disconnect at the end."""
         try:
             _connect(self._options)
-            _log_to(self._log)  # only now: Ray sets its own handlers while it starts
         except Exception as error:
             self._error = error
+        else:
+            self._stay()
         self._there.set()
-        if self._error is None:
+
+    def _stay(self) -> None:
+        """Hold the connection to the end, or until something is wrong here."""
+        import ray
+
+        try:
+            _log_to(self._log)  # only now: Ray sets its own handlers while it starts
+            self._there.set()
             import ray.tune  # it takes a second, and is needed next
 
             self._over.wait()
+        except Exception as error:
+            self._error = error
+        finally:
             ray.shutdown()
 
     def wait(self) -> None:

@@ -2,11 +2,13 @@
 
 First the configuration that the file writes; then, as they become known, the best ones of neighbouring cells;
 between them and afterwards what the sampler says. A configuration that was tried already, that makes no valid
-trial or that breaks a constraint is asked for again.
+trial or that breaks a constraint is asked for again. What a sampler says is in the storage before anybody can
+judge it: a trial counts as handed out only when it is marked so.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +28,13 @@ from shapeft_tune.tune.ledger.trials import DEFAULT, NEIGHBOUR, LedgerTrial
 ORIGIN = "origin"
 VOID = "void"
 """Mark on a trial that was asked for but never handed out; it counts for nothing."""
+HANDED_OUT = "handed_out"
+"""Mark on a search trial that was found good. A running one without it is being judged, or left behind."""
 FingerprintOf = Callable[[Mapping[str, Any]], str | None]
 MOST_REPEATS = 10
 """Asks that may come to nothing before untried configurations are listed or drawn instead."""
+DRAWS_A_TURN = 100
+"""Draws with the same values of a fixed grid, before the next ones have their turn."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,18 @@ class Proposal:
     origin: str
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What was tried in a cell so far."""
+
+    trials: Sequence[LedgerTrial]
+    """Its search trials that count."""
+    known: Collection[str]
+    """Their fingerprints."""
+    struck: Collection[LedgerTrial]
+    """Failed ones that were struck out, to be run again."""
+
+
 class Asker:
     """Asks for the search trials of one cell; the study is its only memory."""
 
@@ -47,19 +65,13 @@ class Asker:
         self._search = search
         self._cell_key = cell_key
         self._wanted = wanted
-        self._repeated: list[Proposal] = []
         self._grid_by_name: dict[str | None, Mapping[str, Any]] | None = None
-
-    def repeat(self, trial: LedgerTrial) -> None:
-        """Try the configuration of a trial again that was struck out."""
-        if (parameters := self._space.parameters(trial.sampled)) is not None:
-            self._repeated.append(Proposal(parameters, trial.origin))
 
     def propose(
         self,
         study: Study,
         fingerprint_of: FingerprintOf,
-        tried: Sequence[LedgerTrial],
+        tried: Tried,
         neighbours: Iterable[LedgerTrial],
     ) -> FrozenTrial | None:
         """Return a new running trial that needs no sampler; None where it is the sampler's turn.
@@ -67,45 +79,51 @@ class Asker:
         Args:
             study: of the cell's search trials.
             fingerprint_of: names the configuration that parameters stand for; None where they make none.
-            tried: the cell's search trials so far.
-            neighbours: the best trials of neighbouring cells whose search has ended.
+            tried: what was tried so far.
+            neighbours: the best trials of neighbouring cells.
         """
-        known = {trial.fingerprint for trial in tried}
         for proposal in self._proposals(tried, neighbours):
             name = fingerprint_of(proposal.parameters)
-            if name and name not in known and self._may_be_tried(proposal.parameters):
+            if name and name not in tried.known and self._may_be_tried(proposal.parameters):
                 return self._started(study, proposal.parameters, proposal.origin)
         return None
 
-    def ask(
-        self, study: Study, fingerprint_of: FingerprintOf, tried: Sequence[LedgerTrial]
-    ) -> FrozenTrial | None:
+    def ask(self, study: Study, fingerprint_of: FingerprintOf, tried: Tried) -> FrozenTrial | None:
         """Return a new running trial with what the sampler says; None where everything was tried.
 
         Args:
             study: as in :meth:`propose`, like all others.
             fingerprint_of: its names of configurations.
-            tried: the cell's search trials so far.
+            tried: what was tried so far.
         """
-        known = {trial.fingerprint for trial in tried}
+        turns = self._grid_turns(tried)
         if not isinstance(self._search.sampler, Grid):
             for _ in range(MOST_REPEATS):
-                trial = self._sampled(study, [self._space.parameters(each.sampled) or {} for each in tried])
-                name = fingerprint_of(trial.params)
-                if name and name not in known and self._space.allows(trial.params):
+                trial = self._sampled(study, turns[0])
+                if self.is_new(trial.params, fingerprint_of, tried.known):
+                    hand_out(study, trial)
                     return trial
                 void(study, trial)
-        untried = self._untried(fingerprint_of, known)
+        untried = self._untried(fingerprint_of, tried.known, turns)
         return None if untried is None else self._started(study, untried)
 
-    def _proposals(
-        self, tried: Sequence[LedgerTrial], neighbours: Iterable[LedgerTrial]
-    ) -> Iterator[Proposal]:
-        while self._repeated:
-            yield self._repeated.pop(0)
-        if not tried and (default := self._space.default()) is not None:
+    def is_new(
+        self, parameters: Mapping[str, Any], fingerprint_of: FingerprintOf, known: Collection[str]
+    ) -> bool:
+        """Return whether parameters make a valid trial that keeps the constraints and was not tried."""
+        if not self._space.is_whole(parameters):
+            return False
+        name = fingerprint_of(parameters)
+        return bool(name) and name not in known and self._space.allows(parameters)
+
+    def _proposals(self, tried: Tried, neighbours: Iterable[LedgerTrial]) -> Iterator[Proposal]:
+        for trial in tried.struck:
+            parameters = None if trial.fingerprint in tried.known else self._space.parameters(trial.sampled)
+            if parameters is not None:
+                yield Proposal(parameters, trial.origin)
+        if not tried.trials and (default := self._space.default()) is not None:
             yield Proposal(default, DEFAULT)
-        taken = sum(trial.origin.startswith(NEIGHBOUR) for trial in tried)
+        taken = sum(trial.origin.startswith(NEIGHBOUR) for trial in tried.trials)
         if not self._search.neighbours or 2 * (taken + 1) > self._wanted:  # at least half are the cell's own
             return
         for best in neighbours:
@@ -118,9 +136,14 @@ class Asker:
             return False
         return self._space.allows(parameters)
 
-    def _sampled(self, study: Study, tried: Sequence[Mapping[str, Any]]) -> FrozenTrial:
+    def _grid_turns(self, tried: Tried) -> list[dict[str, Any]]:
+        """Return the values of a fixed grid in the order of their turns."""
+        seen = tried.trials if self._space.grid_names else ()
+        return self._space.grid_turns([self._space.parameters(each.sampled) or {} for each in seen])
+
+    def _sampled(self, study: Study, turn: Mapping[str, Any]) -> FrozenTrial:
         number = len(study.get_trials(deepcopy=False))
-        study.sampler = self._sampler(number, self._space.grid_turn(tried))
+        study.sampler = self._sampler(number, turn)
         if not self._space.conditional:
             return _frozen(study, study.ask(self._space.distributions))
         trial = study.ask()
@@ -133,15 +156,26 @@ class Asker:
         sampler = sampler_of(self._search, self._cell_key, number, conditional=self._space.conditional)
         return PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
 
-    def _untried(self, fingerprint_of: FingerprintOf, known: Collection[str]) -> Mapping[str, Any] | None:
+    def _untried(
+        self, fingerprint_of: FingerprintOf, known: Collection[str], turns: Iterable[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
         """Return a configuration without a sampler: of a grid, of all of a finite space, or a random one."""
         if isinstance(self._search.sampler, Grid):
             if self._grid_by_name is None:
                 self._grid_by_name = {fingerprint_of(each): each for each in self._grid}
             return next((each for name, each in self._grid_by_name.items() if name not in known), None)
-        space = self._space
-        listed = space.combinations() if space.finite else space.draws(len(known))
+        listed = self._listed(turns, seed=len(known))
         return next((each for each in listed if fingerprint_of(each) not in known), None)
+
+    def _listed(self, turns: Iterable[Mapping[str, Any]], seed: int) -> Iterator[Mapping[str, Any]]:
+        """Yield configurations, those of a fixed grid in the order of their turns."""
+        for turn in turns:
+            if self._space.finite:
+                yield from self._space.combinations(turn)
+            else:
+                yield from itertools.islice(self._space.draws(seed, turn), DRAWS_A_TURN)
+        if not self._space.finite:
+            yield from self._space.draws(seed)
 
     @cached_property
     def _grid(self) -> list[dict[str, Any]]:
@@ -156,11 +190,16 @@ class Asker:
             state=TrialState.RUNNING,
             params=dict(parameters),
             distributions={name: self._space.distributions[name] for name in parameters},
-            user_attrs={ORIGIN: origin} if origin else {},
+            user_attrs={HANDED_OUT: True} | ({ORIGIN: origin} if origin else {}),
         )
         template.datetime_start = datetime.now()
         storage = study._storage
         return storage.get_trial(storage.create_new_trial(study._study_id, template))
+
+
+def hand_out(study: Study, trial: FrozenTrial) -> None:
+    """Let a trial count that was asked for and found good."""
+    study._storage.set_trial_user_attr(trial._trial_id, HANDED_OUT, True)
 
 
 def void(study: Study, trial: FrozenTrial) -> None:

@@ -18,14 +18,15 @@ from pydantic import ValidationError
 from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
-from shapeft_tune.tune.ledger.asking import Asker
-from shapeft_tune.tune.ledger.cell_studies import CellStudies, spent_of
+from shapeft_tune.tune.ledger.asking import Asker, Tried
+from shapeft_tune.tune.ledger.cell_studies import CellStudies
+from shapeft_tune.tune.ledger.confirmations import Confirmations
 from shapeft_tune.tune.ledger.samplers import SLOW
 from shapeft_tune.tune.ledger.space import Space
 from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent, State
 
-Repeats = Mapping[str, tuple[int, int]]
-"""Seed and rotation of the folds by fingerprint: the confirmations of one configuration, in their order."""
+ENOUGH = 3
+"""Complete trials after which a cell's best is worth a try in its neighbours, though its search goes on."""
 
 
 class CellLedger:
@@ -62,10 +63,12 @@ class CellLedger:
         self._trials: dict[Role, dict[int, LedgerTrial]] = {role: {} for role in Role}
         self._running: dict[Role, set[int]] = {role: set() for role in Role}
         self._spent = {role: Spent() for role in Role}
-        self._struck: dict[Role, set[int]] = {role: set() for role in Role}
-        """Numbers of the trials that were struck out and whose time is counted."""
+        self._struck: dict[Role, dict[int, LedgerTrial]] = {role: {} for role in Role}
+        """The trials that were struck out and whose time is counted, by number."""
+        self._known: set[str] = set()
+        """Fingerprints of the search trials."""
         self._best: LedgerTrial | None = None
-        self._repeats: tuple[int, Repeats] = (-1, {})
+        self._confirmations = Confirmations(cell, sweep.budget.confirmation_seeds)
         self._wall_seconds = 0.0
         self.refresh(existing)
 
@@ -95,12 +98,17 @@ class CellLedger:
 
     def current_confirmations(self) -> tuple[LedgerTrial, ...]:
         """Return the confirmation trials of the configuration that is the best now."""
-        wanted = self._wanted_confirmations()
+        wanted = self._confirmations.wanted(self._best)
         return tuple(trial for trial in self.confirmation_trials() if trial.fingerprint in wanted)
 
     def best(self) -> LedgerTrial | None:
         """Return the complete search trial with the best validation mIoU; the cheaper one of equals."""
         return self._best
+
+    def advice(self) -> LedgerTrial | None:
+        """Return the best trial for neighbours to try: after a few complete ones, or the whole search."""
+        complete = sum(trial.state is State.COMPLETE for trial in self._trials[Role.SEARCH].values())
+        return self._best if complete >= ENOUGH or not self._search_open() else None
 
     def unfinished(self) -> tuple[LedgerTrial, ...]:
         """Return the trials that were handed out and have not ended."""
@@ -123,7 +131,7 @@ class CellLedger:
         budget, spent = self._budget, self.spent(Role.SEARCH)
         limits = (
             ("steps", budget.steps, spent.steps),
-            ("device_hours", budget.device_hours, spent.device_seconds / 3600),
+            ("device_hours", budget.device_hours, spent.charged_device_seconds / 3600),
             ("wall_hours", budget.wall_hours, self._wall_seconds / 3600),
         )
         return next((name for name, limit, reached in limits if limit is not None and reached >= limit), "")
@@ -194,14 +202,16 @@ class CellLedger:
         return self._put(replace(current, state=state, message=message, score=kept, ended=ended))
 
     def reopen_failed(self) -> int:
-        """Strike out the failed trials, so that others take their places; return how many there were."""
-        failed = [trial for trial in self.trials() if trial.state is State.FAILED]
+        """Strike out the failed trials that can be run again; return how many these are.
+
+        One for which the budget leaves no room, or a confirmation of what is the best no more, stays failed.
+        """
+        failed = self._failed_with_room()
         for role in {trial.role for trial in failed}:
             self._studies.strike(role, {trial.number for trial in failed if trial.role is role})
         for trial in failed:
             self._forget(trial)
-            if trial.role is Role.SEARCH:
-                self._asker.repeat(trial)
+        self._exhausted = self._exhausted and not failed
         return len(failed)
 
     def settle_meaning(self, protocol: Mapping[str, str]) -> list[str]:
@@ -216,9 +226,14 @@ class CellLedger:
         """
         return self._studies.changed_meaning(protocol)
 
-    def void_half_asked(self) -> None:
-        """Strike out what a driver was asking for when it died."""
-        self._studies.void_half_asked()
+    def settle_half_asked(self) -> None:
+        """Hand out what a driver was asking for when it died, if it is whole and new; else strike it out."""
+        for frozen in self._studies.half_asked():
+            if self._asker.is_new(frozen.params, self._fingerprint, self._known):
+                self._studies.hand_out(frozen)
+                self._put(self._studies.read(Role.SEARCH, frozen))
+            else:
+                self._studies.void(frozen)
 
     # Inner workings
 
@@ -234,13 +249,21 @@ class CellLedger:
             if frozen.number not in struck:
                 yield self._studies.read(role, frozen)
             elif frozen.number not in self._struck[role]:  # its time is gone all the same
-                self._spent[role] += spent_of(frozen)
-                self._struck[role].add(frozen.number)
+                self._struck[role][frozen.number] = self._studies.read(role, frozen)
+                self._spent[role] += self._struck[role][frozen.number].spent
 
     def _forget(self, trial: LedgerTrial) -> None:
         """Let a trial that was struck out count no more; what it took still does."""
         del self._trials[trial.role][trial.storage_id]
-        self._struck[trial.role].add(trial.number)
+        self._struck[trial.role][trial.number] = trial
+        self._known = {each.fingerprint for each in self.search_trials()}
+
+    def _failed_with_room(self) -> list[LedgerTrial]:
+        search = self.search_trials()
+        failed = [trial for trial in search if trial.state is State.FAILED]
+        room = 0 if self.budget_reached else max(self.cell.trials - len(search) + len(failed), 0)
+        confirmations = self.current_confirmations()
+        return failed[:room] + [trial for trial in confirmations if trial.state is State.FAILED]
 
     def _search_open(self) -> bool:
         return self.search_todo() > 0 or bool(self._running[Role.SEARCH])
@@ -262,12 +285,15 @@ class CellLedger:
         return self._put(self._studies.read(Role.SEARCH, asked)) if asked else None
 
     def _proposed(self) -> FrozenTrial | None:
-        ended = (near.best() for near in self.neighbours if near.search_trials() and not near._search_open())
-        study, known = self._studies.study(Role.SEARCH), self.search_trials()
-        return self._asker.propose(study, self._fingerprint, known, filter(None, ended))
+        advice = filter(None, (near.advice() for near in self.neighbours))
+        study = self._studies.study(Role.SEARCH)
+        return self._asker.propose(study, self._fingerprint, self._tried(), advice)
 
     def _ask(self) -> FrozenTrial | None:
-        return self._asker.ask(self._studies.study(Role.SEARCH), self._fingerprint, self.search_trials())
+        return self._asker.ask(self._studies.study(Role.SEARCH), self._fingerprint, self._tried())
+
+    def _tried(self) -> Tried:
+        return Tried(self.search_trials(), self._known, tuple(self._struck[Role.SEARCH].values()))
 
     def _fingerprint(self, parameters: Mapping[str, Any]) -> str | None:
         """Return the fingerprint of a configuration, None where values between the corners contradict."""
@@ -276,25 +302,8 @@ class CellLedger:
         except ValidationError:
             return None
 
-    def _wanted_confirmations(self) -> Repeats:
-        """Return the confirmations of the best configuration: one seed with all rotations, then the next."""
-        best = self.best()
-        if best is None:
-            return {}
-        if self._repeats[0] != best.storage_id:
-            first = best.config.seed + 1  # the search's own seed has been selected on
-            seeds = range(first, first + self._budget.confirmation_seeds)
-            wanted = {
-                self.cell.trial(best.sampled, seed, rotation).fingerprint(): (seed, rotation)
-                for seed in seeds
-                for rotation in range(self.cell.rotations)
-            }
-            self._repeats = (best.storage_id, wanted)
-        return self._repeats[1]
-
     def _missing_confirmations(self) -> list[tuple[int, int]]:
-        there = {trial.fingerprint for trial in self.confirmation_trials()}
-        return [repeat for name, repeat in self._wanted_confirmations().items() if name not in there]
+        return self._confirmations.missing(self._best, self.confirmation_trials())
 
     def _start_confirmation(self, seed: int, rotation: int) -> LedgerTrial:
         best = self.best()
@@ -309,6 +318,8 @@ class CellLedger:
         running = self._running[trial.role]
         (running.add if trial.state is State.RUNNING else running.discard)(trial.storage_id)
         self._spent[trial.role] += trial.spent - (before.spent if before else Spent())
+        if trial.role is Role.SEARCH:
+            self._known.add(trial.fingerprint)
         if trial.role is Role.SEARCH and trial.state is State.COMPLETE:
             self._best = max(filter(None, (self._best, trial)), key=_merit)
         return trial
@@ -316,8 +327,3 @@ class CellLedger:
 
 def _merit(trial: LedgerTrial) -> tuple[float, float, int]:
     return trial.score or 0.0, -trial.spent.device_seconds, -trial.number
-
-
-def short_reason(message: str) -> str:
-    """Return the line of a failure's message that says most: the last, also of a traceback."""
-    return (message.strip().splitlines() or ["no reason known"])[-1]

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from shapeft_tune.config.cell import Cell
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
-from shapeft_tune.tune.ledger.asking import ORIGIN, VOID, void
+from shapeft_tune.tune.ledger.asking import HANDED_OUT, ORIGIN, VOID, hand_out, void
 from shapeft_tune.tune.ledger.meaning import differences, meaning_of, not_in_file
 from shapeft_tune.tune.ledger.samplers import pruner_of
 from shapeft_tune.tune.ledger.space import Space
@@ -66,7 +66,7 @@ class CellStudies:
         """Yield every trial that was ever handed out, in the order of their birth."""
         if study := self._studies.get(role):
             for frozen in study.get_trials(deepcopy=False):
-                if VOID not in frozen.user_attrs and self._is_whole(role, frozen):
+                if self._was_handed_out(role, frozen):
                     yield frozen
 
     def read(self, role: Role, frozen: FrozenTrial) -> LedgerTrial:
@@ -127,12 +127,22 @@ class CellStudies:
         self.study(trial.role).tell(trial.number, self._told(trial, state, score), state=OPTUNA_STATES[state])
         return self._storage.get_trial(trial.storage_id).datetime_complete
 
-    def void_half_asked(self) -> None:
-        """Strike out what a driver was asking for when it died."""
-        if study := self._studies.get(Role.SEARCH):
-            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if not self._is_whole(Role.SEARCH, frozen):
-                    void(study, frozen)
+    def half_asked(self) -> list[FrozenTrial]:
+        """Return the search trials that run and were not handed out: a driver died while it asked for them.
+
+        Older ledgers mark nothing as handed out: what ran when they were last used is among them, too.
+        """
+        study = self._studies.get(Role.SEARCH)
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if study else []
+        return [frozen for frozen in running if not self._was_handed_out(Role.SEARCH, frozen)]
+
+    def hand_out(self, frozen: FrozenTrial) -> None:
+        """Let a search trial count that was asked for."""
+        hand_out(self.study(Role.SEARCH), frozen)
+
+    def void(self, frozen: FrozenTrial) -> None:
+        """Strike out a search trial that was never handed out."""
+        void(self.study(Role.SEARCH), frozen)
 
     # Beside the trials
 
@@ -182,10 +192,14 @@ class CellStudies:
         study.pruner = pruner_of(self._sweep.optimisation)
         return study
 
-    def _is_whole(self, role: Role, trial: FrozenTrial) -> bool:
-        """Whether the trial was handed out: it is not only enqueued, and has all its parameters."""
-        asked = role is Role.CONFIRMATION or self._space.is_whole(trial.params)
-        return asked and trial.state is not TrialState.WAITING
+    def _was_handed_out(self, role: Role, trial: FrozenTrial) -> bool:
+        """Whether the trial counts: it is not only enqueued, was judged, and has all its parameters."""
+        if VOID in trial.user_attrs or trial.state is TrialState.WAITING:
+            return False
+        if role is Role.CONFIRMATION:  # written at once
+            return True
+        judged = trial.state.is_finished() or HANDED_OUT in trial.user_attrs
+        return judged and self._space.is_whole(trial.params)
 
     def _told(self, trial: LedgerTrial, state: State, score: float | None) -> float | list[float] | None:
         if state is not State.COMPLETE or score is None:

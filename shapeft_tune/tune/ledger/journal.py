@@ -1,8 +1,9 @@
 """The ledger's file: Optuna's journal, forced to the disk at most once a second.
 
 Optuna waits for the disk after every line, and a trial has about ten. What a process wrote survives its death
-without that; only a machine that loses its power can lose the last second, and then the trials concerned are
-found running, and end again with the results in their folders.
+without that. Only a machine that loses its power can lose lines: those since the last wait for the disk. They
+stay in the operating system's memory until the next line is written, or until the system itself writes them.
+Then the trials concerned are found running, and end again with the results in their folders.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Ledger:
         ledger = cls(sweep, storage or open_storage(None, folder))
         ledger._require_same_meaning(_protocol(data_digest), contents)
         for cell in ledger.cells.values():
-            cell.void_half_asked()
+            cell.settle_half_asked()
         return ledger
 
     @classmethod
@@ -139,7 +139,7 @@ class Ledger:
         return tuple(map(self.count, self.cells))
 
     def reopen_failed(self) -> int:
-        """Make room for the failed trials to be run again; return how many there were."""
+        """Make room for the failed trials that the cells' budgets let run again; return their number."""
         return sum(cell.reopen_failed() for cell in self.cells.values())
 
     # What all cells took

@@ -2,42 +2,98 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shapeft_tune.config.cell import Cell
+from pydantic import ValidationError
+
+from shapeft_tune.config.cell import MOST_CHOICES, Cell
+from shapeft_tune.config.fields import MISSING, canonical, look_up
+from shapeft_tune.config.groups import Group
 from shapeft_tune.config.log_normal import LogNormal
+from shapeft_tune.config.merge import with_values
 from shapeft_tune.config.ranges import Range, WithOptions
+from shapeft_tune.config.trial import TrialConfig
 
 PROTOCOL = ("data", "metric")
 """Parts of a cell's meaning that are not in the file, beside the content of what its strategy reads."""
 CONTENT = "content of "
 """What the name of a checkpoint, say, has before it in a cell's meaning."""
+UNSET = " where no range sets it"
+"""What is behind the name of a field that ranges set in some trials only. Older ledgers note none."""
 
 
 def meaning_of(cell: Cell, searched: tuple[str, ...]) -> dict[str, Any]:
-    """Return everything that all trials of the cell share, flat, and what its searched fields stand for.
+    """Return everything that all trials of the cell share, flat, and what its ranges stand for.
 
-    Bounds may become wider, and so are no part of it.
+    Bounds may become wider (but for those of a log-normal range), and so are no part of it; constraints say
+    which trials there are, not what they mean.
 
     Args:
         cell: the cell.
         searched: names of what is searched.
     """
-    flat = dict(_flat(cell.trial(cell.first_corners).canonical()))
-    set_by_search = [path for name in searched for path in cell.axes.paths(name)]
+    single = [name for name, range_ in cell.ranges.items() if range_.count == 1 and range_.when]
+    varied = [path for name in (*searched, *single) for path in cell.axes.paths(name)]
     fixed = {
         path: value
-        for path, value in flat.items()
-        if not any(path == name or path.startswith(f"{name}.") for name in set_by_search)
+        for path, value in _flat(_any_trial(cell).canonical())
+        if not any(_lies_in(path, each) for each in varied)
     }
-    ranges = {name: range_ for name, range_ in cell.ranges.items() if range_.count > 1}
-    kinds = {f"search {name}": _kind(range_) for name, range_ in ranges.items()}
+    kinds = {f"search {name}": _kind(cell.ranges[name]) for name in searched}
+    values = {f"value {name}": _plain(cell.ranges[name].corners[0]) for name in single}
     conditions = {
-        f"search {name} when": _plain(dict(range_.when)) for name, range_ in ranges.items() if range_.when
+        f"{word} {name} when": _plain(dict(cell.ranges[name].when))
+        for word, names in (("search", searched), ("value", single))
+        for name in names
+        if cell.ranges[name].when
     }
-    return fixed | kinds | conditions
+    return fixed | kinds | values | conditions | _unset(cell, [*searched, *single], varied)
+
+
+def _any_trial(cell: Cell) -> TrialConfig:
+    """Return a valid trial of the cell that a constraint makes no other."""
+    corners = cell.axes.combinations(lambda name: cell.ranges[name].corners)
+    for picks in itertools.islice(corners, MOST_CHOICES):
+        try:
+            return cell.trial(cell.axes.values(picks))
+        except ValidationError:
+            continue
+    return cell.trial(cell.first_corners)
+
+
+def _unset(cell: Cell, names: Sequence[str], varied: Sequence[str]) -> dict[str, Any]:
+    """Return what the fields hold in trials in which their range is not active, or its option leaves them."""
+    always = {
+        path: value
+        for name, range_ in cell.ranges.items()
+        if range_.count == 1 and not range_.when
+        for path, value in cell.axes.values_of(name, range_.corners[0]).items()
+    }
+    draft = with_values(cell.template, always)
+    found = {}
+    for path in (path for name in names for path in _sometimes(cell, name)):
+        others = [each for each in varied if each != path]
+        value = look_up(draft, path)
+        written = {} if value is MISSING else {path: canonical(path, value)}
+        for inside, held in _flat(written):
+            if not any(_lies_in(inside, each) for each in others):  # those have their own word
+                found[f"{inside}{UNSET}"] = held
+    return found
+
+
+def _sometimes(cell: Cell, name: str) -> Iterator[str]:
+    """Yield the fields of a range that it does not set in every trial."""
+    range_ = cell.ranges[name]
+    for path in cell.axes.paths(name):
+        if range_.when or (isinstance(range_, Group) and any(path not in each for each in range_.corners)):
+            yield path
+
+
+def _lies_in(path: str, section: str) -> bool:
+    return path == section or path.startswith(f"{section}.")
 
 
 def _kind(range_: Range) -> Any:
@@ -61,9 +117,14 @@ def not_in_file(noted: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing that was and is another."""
+    compared = [
+        key
+        for key in sorted(before.keys() | after.keys())
+        if not key.endswith(UNSET) or (key in before and key in after)
+    ]
     return [
         f"{key} was {before.get(key, 'not set')!r}, is now {after.get(key, 'not set')!r}"
-        for key in sorted(before.keys() | after.keys())
+        for key in compared
         if before.get(key) != after.get(key)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import (
@@ -22,6 +23,7 @@ from shapeft_tune.config.log_normal import LogNormal
 from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.ranges import Choice, Fixed, FixedGrid, IntRange, LogUniform, Range, Uniform
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 MOST_TRIES = 10_000
 """Random draws in a row of which none was allowed, before there are held to be no more."""
 
@@ -111,8 +113,11 @@ class Space:
         """Whether all configurations that the search may try can be listed."""
         return all(self._cell.listed(name) is not None for name in self._ranges)
 
-    def combinations(self) -> Iterator[dict[str, Any]]:
+    def combinations(self, given: Mapping[str, Any] = NOTHING) -> Iterator[dict[str, Any]]:
         """Yield the parameters of every allowed configuration, in order; of a full grid, those in it.
+
+        Args:
+            given: parameters that all of them have.
 
         Raises:
             ValueError: a continuous range has no list of values.
@@ -120,25 +125,38 @@ class Space:
         endless = [name for name in self._ranges if self._cell.listed(name) is None]
         if endless:
             raise ValueError(f"expected ranges with an end of values; got {', '.join(endless)}")
-        for picks in self._axes.combinations(lambda name: self._cell.listed(name) or ()):
+
+        def options(name: str) -> Sequence[Any]:
+            listed = self._cell.listed(name) or ()
+            if name not in given:
+                return listed
+            return [pick for pick in listed if self._parameter(name, pick) == given[name]]
+
+        for picks in self._axes.combinations(options):
             if self._cell.allows(self._axes.values(picks)):
                 yield self._parameters(picks)
 
-    def draws(self, seed: int) -> Iterator[dict[str, Any]]:
-        """Yield random parameters that are allowed; ends where 10 000 in a row were not."""
+    def draws(self, seed: int, given: Mapping[str, Any] = NOTHING) -> Iterator[dict[str, Any]]:
+        """Yield random parameters that are allowed; ends where 10 000 in a row were not.
+
+        Args:
+            seed: of the draws.
+            given: parameters that all of them have.
+        """
         random, tries = Random(seed), 0
+        fixed = {name: self._pick(name, parameter) for name, parameter in given.items()}
         while tries < MOST_TRIES:
-            picks = self._axes.drawn(random)
+            picks = self._axes.drawn(random, fixed)
             tries += 1
             if self._cell.allows(self._axes.values(picks)):
                 tries = 0
                 yield self._parameters(picks)
 
-    def grid_turn(self, seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the grid's parameters whose turn it is: those tried least often so far, in order."""
+    def grid_turns(self, seen: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the grid's parameters, those first that were tried least often; ``[{}]`` without a grid."""
         turns = [self._parameters(picks) for picks in self._cell.grid_combinations]
         tried = [{name: each[name] for name in self.grid_names if name in each} for each in seen]
-        return min(turns, key=tried.count, default={})
+        return sorted(turns, key=tried.count) or [{}]
 
     def _picks(self, parameters: Mapping[str, Any], until: str = "") -> Picks:
         picks: Picks = {}

@@ -46,6 +46,13 @@ class Spent:
     """Training and scoring."""
     device_seconds: float = 0.0
     """The same times its GPUs, or its CPU cores where it has no GPU."""
+    lost_device_seconds: float = 0.0
+    """Of tries that ended in a fault, after their last checkpoint: they got the trial nowhere."""
+
+    @property
+    def charged_device_seconds(self) -> float:
+        """What a budget counts: time that got the trial further, and time that did not."""
+        return self.device_seconds + self.lost_device_seconds
 
     def __add__(self, other: Spent) -> Spent:
         """Return what both took."""
@@ -53,6 +60,7 @@ class Spent:
             self.steps + other.steps,
             self.seconds + other.seconds,
             self.device_seconds + other.device_seconds,
+            self.lost_device_seconds + other.lost_device_seconds,
         )
 
     def __sub__(self, other: Spent) -> Spent:
@@ -61,6 +69,7 @@ class Spent:
             self.steps - other.steps,
             self.seconds - other.seconds,
             self.device_seconds - other.device_seconds,
+            self.lost_device_seconds - other.lost_device_seconds,
         )
 
 

@@ -145,7 +145,7 @@ def _limited(seconds: float, pace: float, work: Work, budget: Budget, machine: M
         limits.append(((budget.steps - work.spent_on_search.steps) * pace, "steps"))
     if work.slot:
         if budget.device_hours is not None:
-            left = budget.device_hours * HOUR - work.spent_on_search.device_seconds
+            left = budget.device_hours * HOUR - work.spent_on_search.charged_device_seconds
             limits.append((left / work.slot.devices, "device_hours"))
         if budget.wall_hours is not None:
             left = budget.wall_hours * HOUR - work.wall_seconds
@@ -171,7 +171,8 @@ class Estimate:
     device_hours: float | None
     """Of all cells of which it is known, within the budget; None where it is of none."""
     wall_hours: float | None
-    """The same on the machine, whose slots are never idle; None where some of it could not run there."""
+    """The same on the machine, whose slots are never idle; None where it is known of no cell, or where some
+    of it could not run there."""
     limit: str
     """Which limit of the whole sweep makes it less than its cells would take; empty for none."""
     kept_bytes: int | None
@@ -216,7 +217,8 @@ def estimate_sweep(
     known = [hours for cell in cells if (hours := cell.device_hours) is not None]
     device_hours, wall_hours = (sum(known) if known else None), _wall_hours(cells, machine)
     total, limit = budget.total, ""
-    left = math.inf if total.device_hours is None else total.device_hours - spent.device_seconds / HOUR
+    charged = spent.charged_device_seconds / HOUR
+    left = math.inf if total.device_hours is None else total.device_hours - charged
     if device_hours is not None and device_hours > left:
         part = max(left, 0.0) / device_hours
         device_hours, limit = max(left, 0.0), "total.device_hours"
@@ -240,7 +242,10 @@ def estimate_sweep(
 def _wall_hours(cells: Iterable[CellEstimate], machine: Machine) -> float | None:
     """Return hours with no slot idle, but not less than the longest search trial and confirmation in turn."""
     together = longest = 0.0
-    for cell in cells:
+    known = [cell for cell in cells if cell.device_hours is not None]
+    if not known:
+        return None
+    for cell in known:
         if cell.seconds is None or cell.work.slot is None:
             continue
         if cell.seconds and not machine.at_once(cell.work.slot):

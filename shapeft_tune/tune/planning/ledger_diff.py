@@ -1,4 +1,10 @@
-"""What a file says otherwise than its ledger: for ``plan --diff``, which changes nothing."""
+"""What a file says otherwise than its ledger: for ``plan --diff``, which changes nothing.
+
+A ledger notes what its trials mean: fixed values, kinds, options and conditions of ranges, the objective,
+data and weights. It does not note bounds (but for those of ``log_normal``), constraints, sampler, pruner and
+resources; these are not compared. Finished trials that a narrower range or a new constraint would exclude
+count all the same.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +69,7 @@ class LedgerDiff:
 
     @property
     def empty(self) -> bool:
-        """Whether file and ledger say the same and nothing is to be done."""
+        """Whether nothing that was compared differs, and nothing is to be done."""
         return not any((self.refused, self.new, self.unfinished, self.reopened, self.seeds, self.gone))
 
 

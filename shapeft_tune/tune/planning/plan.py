@@ -49,6 +49,8 @@ class Plan:
     savings: tuple[Saving, ...]
     in_epochs: bool
     """Whether steps follow from labelled patches, so that only the data tells them."""
+    begun: bool
+    """Whether the ledger holds anything of the sweep."""
 
     def to_measure(self) -> tuple[Cell, ...]:
         """Return a cell for each strategy and number of dates that has work and was not measured itself."""
@@ -96,7 +98,7 @@ def draw_up(
     ]
     estimate = estimate_sweep(cells, sweep.budget, machine, ledger.spent(), ledger.wall_seconds)
     in_epochs = any(demand.in_epochs for demand in demands.values())
-    return Plan(sweep.name, estimate, could_be_left_out(sweep, estimate), in_epochs)
+    return Plan(sweep.name, estimate, could_be_left_out(sweep, estimate), in_epochs, ledger.exists)
 
 
 def _known_slots(sweep: SweepConfig, folder: Path, machine: Machine) -> dict[str, Slot]:

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shapeft_tune.tune.driver import Event
-from shapeft_tune.tune.ledger.cell_ledger import short_reason
 from shapeft_tune.tune.ledger.counts import CellCounts
 from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.status.reason import short_reason
 
 OnEvent = Callable[[Event, Ledger], None]
 
@@ -83,16 +83,35 @@ def cells_table(counts: Iterable[CellCounts], slots: Mapping[str, Slots] | None 
 
 
 class _Lines:
-    """One line for each start and end, with the time since the sweep started."""
+    """One line for each start and end, with the time since the sweep started.
+
+    A trial starts when it has its slot, whenever it was handed out.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._started = time.monotonic()
+        self._waiting: dict[tuple[str, str, str], Event] = {}
+        """How trials that wait for a slot were handed out."""
 
     def __call__(self, event: Event, ledger: Ledger) -> None:
-        if event.kind not in ("validated", "began"):
-            text = f"{clock(time.monotonic() - self._started)}  {described(event, ledger)}"
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        trial = _name(event)
+        match event.kind:
+            case "started" | "continued":
+                self._waiting[trial] = event
+            case "began":
+                self._print(self._waiting.pop(trial, event), ledger)
+            case "validated":
+                pass
+            case "interrupted" if self._waiting.pop(trial, None):
+                pass  # nobody was told that it had started
+            case _:
+                self._waiting.pop(trial, None)
+                self._print(event, ledger)
+
+    def _print(self, event: Event, ledger: Ledger) -> None:
+        text = f"{clock(time.monotonic() - self._started)}  {described(event, ledger)}"
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class _LiveTable:
@@ -124,7 +143,7 @@ class _LiveTable:
         self._live.update(Group(cells_table(shown, self._slots()), Text(self._summary())))
 
     def _note_slot(self, event: Event) -> None:
-        trial = (event.trial.cell.key, str(event.trial.role), event.trial.fingerprint)
+        trial = _name(event)
         match event.kind:
             case "started" | "continued":
                 self._waits[trial] = True
@@ -145,6 +164,10 @@ class _LiveTable:
         here = done - (self._ended_before or 0)
         left = f", about {clock(spent / here * todo)} left" if here and todo else ""
         return f"{done} of {done + todo} trials, {clock(spent)} so far{left}. Ctrl-C stops in good order."
+
+
+def _name(event: Event) -> tuple[str, str, str]:
+    return event.trial.cell.key, str(event.trial.role), event.trial.fingerprint
 
 
 def fitting(counts: Iterable[CellCounts], room: int) -> list[CellCounts]:

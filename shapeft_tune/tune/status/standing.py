@@ -47,6 +47,10 @@ class Standing:
     sweep: SweepConfig
     """Under the name of its generation."""
     folder: Path
+    begun: bool
+    """Whether the ledger holds anything of the sweep."""
+    in_database: bool
+    """Whether the ledger is in a database, not in the folder."""
     driver: str | None
     """Who is at work on it, in words; None for nobody."""
     counts: tuple[CellCounts, ...]
@@ -146,6 +150,8 @@ class Onlooker:
         return Standing(
             sweep=self._sweep,
             folder=self._folder,
+            begun=ledger.exists,
+            in_database=self._url is not None,
             driver=driver,
             counts=ledger.counts(),
             at_work=tuple(at_work) if driver else (),

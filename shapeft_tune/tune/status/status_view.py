@@ -10,11 +10,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from shapeft_tune.tune.ledger.cell_ledger import short_reason
 from shapeft_tune.tune.ledger.counts import CellCounts
 from shapeft_tune.tune.ledger.generations import generation_number
 from shapeft_tune.tune.ledger.trials import LedgerTrial
 from shapeft_tune.tune.status.display import Slots, cells_table, clock, fitting
+from shapeft_tune.tune.status.reason import short_reason
 from shapeft_tune.tune.status.standing import AtWork, Standing, cell_json
 
 MOST_FAILURES = 5
@@ -63,6 +63,9 @@ def failures(standing: Standing) -> Iterator[str]:
 def sentences(standing: Standing) -> Iterator[str]:
     """Yield how far the sweep is, what it took, how fast it goes and who is at work."""
     yield progress(standing)
+    if not standing.begun:
+        where = "this ledger" if standing.in_database else str(standing.folder.parent)
+        yield f"Nothing was run under the name {standing.sweep.name!r} in {where} yet."
     yield _used(standing)
     if standing.trials_per_hour and standing.seconds_left:
         rate = standing.trials_per_hour
@@ -102,6 +105,7 @@ def status_json(standing: Standing) -> dict[str, Any]:
             "steps": standing.spent.steps,
             "seconds": standing.spent.seconds,
             "device_seconds": standing.spent.device_seconds,
+            "lost_device_seconds": standing.spent.lost_device_seconds,
             "wall_seconds": standing.wall_seconds,
         },
         "budget_total": {"wall_hours": total.wall_hours, "device_hours": total.device_hours},
@@ -145,13 +149,14 @@ def _running_table(running: Sequence[AtWork], standing: Standing) -> Table:
 
 def _used(standing: Standing) -> str:
     spent, total = standing.spent, standing.sweep.budget.total
-    hours = _of("device hours", spent.device_seconds / 3600, total.device_hours)
+    hours = _of("device hours", spent.charged_device_seconds / 3600, total.device_hours)
     wall = _of("wall hours", standing.wall_seconds / 3600, total.wall_hours)
     return f"Used: {spent.steps} steps, {hours}, {wall}."
 
 
 def _of(unit: str, used: float, limit: float | None) -> str:
-    return f"{used:.2f} {unit}" if limit is None else f"{used:.2f} of {limit:g} {unit}"
+    number = f"{used:.2f}" if used >= 0.1 or not used else f"{used:.2g}"
+    return f"{number} {unit}" if limit is None else f"{number} of {limit:g} {unit}"
 
 
 def _cell(count: CellCounts, slots: Slots) -> dict[str, Any]:

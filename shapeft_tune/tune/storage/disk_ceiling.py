@@ -1,8 +1,9 @@
 """Whether another trial may begin without its checkpoints going over the disk that a sweep may take.
 
 While a trial runs it holds its last and its best checkpoint, and for moments a third that replaces one of
-them; afterwards the best at most. What a trial will need is known from the largest of its strategy so far; as
-long as none of a strategy is known, one at a time runs until its first checkpoint is measured.
+them; afterwards the best at most. What a trial will need is known from the largest of its strategy so far,
+also in earlier runs; as long as none of a strategy is known, one at a time runs until its first checkpoint is
+measured.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-GIGABYTE = 10**9
+UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "bytes"))
 
 
 class DiskCeiling:
@@ -67,29 +68,38 @@ class DiskCeiling:
         self._running[key] = strategy
         self._bytes.setdefault(key, 0)
 
-    def measured(self, key: str, size: int) -> None:
-        """Note the bytes of a running trial after a checkpoint; see :func:`peak_of`."""
+    @property
+    def largest(self) -> Mapping[str, int]:
+        """The most that a running trial took, by strategy, as far as any was measured."""
+        return dict(self._largest)
+
+    def measured(self, key: str, size: int) -> bool:
+        """Note a running trial's bytes after a checkpoint, see :func:`peak_of`; tell if they are a record."""
         strategy = self._running[key]
-        self._largest[strategy] = max(self._largest.get(strategy, 0), size)
         self._set(key, size)
+        if size <= self._largest.get(strategy, 0):
+            return False
+        self._largest[strategy] = size
+        return True
 
-    def ended(self, key: str, size: int) -> None:
-        """Note that a trial runs no more, and the bytes that stay of it."""
+    def ended(self, key: str, size: int | None) -> None:
+        """Note that a trial runs no more, and the bytes that stay of it; None where nobody knows better."""
         self._running.pop(key, None)
-        self._set(key, size)
+        if size is not None:
+            self._set(key, size)
 
-    def freed(self, key: str, size: int) -> None:
-        """Note that so many bytes of a trial were removed later."""
-        self._set(key, max(self._bytes.get(key, 0) - size, 0))
+    def shrunk(self, key: str, size: int) -> None:
+        """Note the bytes that stay of a trial of which something was removed."""
+        self._set(key, size)
 
     def refusal(self, strategy: str, key: str = "") -> str:
         """Return in words why no trial of a strategy may begin, when :meth:`may_begin` says so."""
         assert self._limit is not None, "without a ceiling nothing is refused"
         more, next_one = self.promised, self._growth(strategy, key)
         return (
-            f"the disk ceiling of {_gigabytes(self._limit)} is reached: trials take "
-            f"{_gigabytes(self._used)}, those that run will take {_gigabytes(more)} more, and one of "
-            f"{strategy!r} would take {_gigabytes(next_one)} - raise the ceiling or remove old trials"
+            f"the disk ceiling of {in_words(self._limit)} is reached: trials take "
+            f"{in_words(self._used)}, those that run will take {in_words(more)} more, and one of "
+            f"{strategy!r} would take {in_words(next_one)} - raise the ceiling or remove old trials"
         )
 
     def _growth(self, strategy: str, key: str) -> int:
@@ -119,5 +129,7 @@ def _sizes(folder: Path) -> list[int]:
     return sizes
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / GIGABYTE:.2f} GB"
+def in_words(size: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    unit, name = next((each for each in UNITS if size >= each[0]), UNITS[-1])
+    return f"{size / unit:.2f} {name}" if unit > 1 else f"{size} {name}"

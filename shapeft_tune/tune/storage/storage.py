@@ -80,7 +80,8 @@ class TrialStorage:
     def fetch(self, folder: Path, key: str, names: Collection[str] | None = None) -> None:
         """Bring what is missing here, or was changed in the storage since, before a trial begins or goes on.
 
-        A file that was changed here only stays: the storage was out of reach when it was to be stored.
+        A file that was changed here only stays: the storage was out of reach when it was to be stored. One
+        that is here only stays, too, and is stored again with the next checkpoint.
 
         Args:
             folder: the working copy; created where the storage holds something.
@@ -159,6 +160,31 @@ class TrialStorage:
                 found[key] = found.get(key, 0) + size
         return found
 
+    def names(self, prefix: str) -> frozenset[str]:
+        """Return the paths of all files below a prefix, ``<key>/<name>`` of trials; as :meth:`sizes`."""
+        if self.uri is None:
+            return frozenset()
+        return frozenset(path for path, _ in self._insist(lambda: self._listed(prefix), f"list {prefix}"))
+
+    def clear(self, trials: Path, prefix: str, names: Collection[str]) -> None:
+        """Remove copies here of files that were dropped from the storage since; see :meth:`drop`.
+
+        A file that was changed here since it was stored stays, and so does one of a trial of which there is
+        nothing in the storage: that is another storage.
+
+        Args:
+            trials: the folder that holds those of all trials, by strategy and fingerprint.
+            prefix: of the same trials in the storage.
+            names: of the files.
+
+        Raises:
+            OSError: no answer; asked once.
+        """
+        if self.uri is not None:
+            for name in names:
+                for path in trials.glob(f"*/*/{name}"):
+                    self._clear(path, f"{prefix}/{path.parent.relative_to(trials).as_posix()}")
+
     def size(self, prefix: str) -> int:
         """Return the bytes of everything below a prefix; as :meth:`sizes`."""
         return sum(self.sizes(prefix).values())
@@ -190,6 +216,10 @@ class TrialStorage:
         if names is None:
             for name in filter(is_draft, there):  # of a process that died while it stored
                 delete(system, f"{root}/{key}/{name}")
+            gone = notes.keys() - there.keys()  # dropped there; what is here must not pass for stored
+            if gone:
+                notes = {name: note for name, note in notes.items() if name not in gone}
+                write_notes(folder, notes)
         for name in _in_order(there):
             if names is not None and name not in names:
                 continue
@@ -220,6 +250,21 @@ class TrialStorage:
         system, root = self._open()
         for name in names:
             delete(system, f"{root}/{key}/{name}")
+
+    def _clear(self, path: Path, key: str) -> None:
+        system, root = self._open()
+        notes = read_notes(path.parent)
+        note = notes.get(path.name)
+        try:
+            if note is None or note.here != state_of(path):
+                return
+            there = {info.base_name for info in listed(system, f"{root}/{key}")}
+            if there and path.name not in there:
+                del notes[path.name]
+                write_notes(path.parent, notes)
+                path.unlink()
+        except FileNotFoundError:
+            return  # somebody else removed it
 
     def _mark(self, place: str) -> None:
         system, root = self._open()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from shapeft_tune.atomic import write_atomically
 from shapeft_tune.tune.ledger.trials import LedgerTrial
-from shapeft_tune.tune.orders import STOP_FILE, trial_folder
+from shapeft_tune.tune.orders import CHECKPOINTS, STOP_FILE, trial_folder
 from shapeft_tune.tune.recording import ARTIFACTS
-from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling
+from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling, size_of
 from shapeft_tune.tune.storage.stop_mark import ask_to_stop, take_back
 from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = ("last.pt", "best.pt")
 SHARED_HOME = TrialStorage.at(None)
+PEAKS_FILE = "disk.json"
+"""In the sweep's folder: the most bytes that a running trial took, by strategy."""
 
 
 class TrialFiles:
@@ -36,7 +40,9 @@ class TrialFiles:
         self._storage = storage
         prefix = f"{folder.name}/trials"
         kept_in = TrialStorage.at(folder.parent.as_uri()) if storage.uri is None else storage
-        self._ceiling = DiskCeiling(most_bytes, kept_in.sizes(prefix) if most_bytes is not None else {})
+        stored = kept_in.sizes(prefix) if most_bytes is not None else {}
+        self._ceiling = DiskCeiling(most_bytes, stored, _peaks_in(folder))
+        self._is_limited = most_bytes is not None
         self._stop_is_known = False
 
     def refusal(self, strategy: str, trial: LedgerTrial | None = None) -> str:
@@ -55,10 +61,12 @@ class TrialFiles:
 
     def grew(self, trial: LedgerTrial, size: int) -> None:
         """A running trial has written a checkpoint and takes this many bytes at most."""
-        self._ceiling.measured(self._key(trial), size)
+        if self._ceiling.measured(self._key(trial), size):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._folder / PEAKS_FILE, json.dumps(self._ceiling.largest).encode())
 
-    def ended(self, trial: LedgerTrial, size: int) -> None:
-        """A trial is over and takes this many bytes."""
+    def ended(self, trial: LedgerTrial, size: int | None) -> None:
+        """A trial is over, for now at least, and takes these bytes with its checkpoints; None: unknown."""
         self._ceiling.ended(self._key(trial), size)
 
     def results(self, trial: LedgerTrial) -> Path:
@@ -70,17 +78,28 @@ class TrialFiles:
 
     def drop_checkpoints(self, trial: LedgerTrial) -> None:
         """Remove the weights of a trial and keep its results."""
-        folder = self.folder(trial)
-        freed = 0
+        folder, key = self.folder(trial), self._key(trial)
         for name in CHECKPOINTS:
-            with suppress(FileNotFoundError):
-                freed += (folder / name).stat().st_size
-                (folder / name).unlink()
+            (folder / name).unlink(missing_ok=True)
         try:
-            self._storage.drop(self._key(trial), CHECKPOINTS)
+            self._storage.drop(key, CHECKPOINTS)
+            if self._is_limited:  # asked, not subtracted: the files may never have been on this machine
+                stays = size_of(folder) if self._storage.uri is None else self._storage.size(key)
+                self._ceiling.shrunk(key, stays)
         except OSError:
             logger.warning("cannot remove checkpoints from the storage", exc_info=True)
-        self._ceiling.freed(self._key(trial), freed)
+
+    def drop_left_over(self, trials: Iterable[LedgerTrial]) -> None:
+        """Remove the weights of trials where a driver died before it could; looks at what there is."""
+        try:
+            stored = self._storage.names(f"{self._folder.name}/trials")
+        except OSError:
+            logger.warning("cannot look for checkpoints in the storage", exc_info=True)
+            stored = frozenset()
+        for trial in trials:
+            folder, key = self.folder(trial), self._key(trial)
+            if any((folder / name).exists() or f"{key}/{name}" in stored for name in CHECKPOINTS):
+                self.drop_checkpoints(trial)
 
     def spread_stop(self) -> None:
         """Let all nodes know that the sweep is to end."""
@@ -101,3 +120,11 @@ class TrialFiles:
 
     def _key(self, trial: LedgerTrial) -> str:
         return trial_key(self._folder.name, trial.cell.strategy, trial.fingerprint)
+
+
+def _peaks_in(folder: Path) -> dict[str, int]:
+    try:
+        content = json.loads((folder / PEAKS_FILE).read_text(encoding="utf-8"))
+        return {str(strategy): int(size) for strategy, size in content.items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # then it is measured again
+        return {}

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from shapeft_tune.config import SweepConfig, load_sweep
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import ConfigError, LedgerError
+from shapeft_tune.tune.ledger import asking
+from shapeft_tune.tune.ledger.asking import VOID, void
 from shapeft_tune.tune.ledger.cell_ledger import CellLedger
 from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent, State
@@ -200,6 +203,11 @@ def test_another_objective_is_refused_because_a_study_has_its_objectives_for_goo
 # Failed trials that are run again
 
 
+def with_rate(rate: float) -> dict[str, Any]:
+    training = SMALL["base"]["training"] | {"optimiser": {"name": "adamw", "lr": rate}}
+    return SMALL["base"] | {"training": training}
+
+
 def failing(cell: CellLedger, which: Callable[[LedgerTrial], bool]) -> list[LedgerTrial]:
     """Work the cell off; trials that are told fail, the others score alike."""
     trials: list[LedgerTrial] = []
@@ -233,12 +241,53 @@ def test_a_default_that_failed_is_run_again_as_the_default(opened: Open) -> None
     assert [trial.origin for trial in failing(cell, lambda trial: False)] == ["default"]
 
 
-def test_a_driver_that_dies_after_striking_out_leaves_room_for_as_many(opened: Open) -> None:
+def test_a_driver_that_dies_after_striking_out_leaves_its_repeats_to_the_next(opened: Open) -> None:
     sweep = smooth(trials=4)
-    failing(opened(sweep), lambda trial: trial.number in (1, 2))
+    before = failing(opened(sweep), lambda trial: trial.number in (1, 2))
     opened(sweep).reopen_failed()
-    assert len(failing(opened(sweep), lambda trial: False)) == 2
+    one = opened(sweep)
+    repeated = one.next()  # and this driver dies, too
+    assert repeated is not None
+    again = opened(sweep)
+    again.end(repeated, State.COMPLETE, 0.5)
+    (other,) = failing(again, lambda trial: False)
+    assert [repeated.fingerprint, other.fingerprint] == [trial.fingerprint for trial in before[1:3]]
     assert not opened(sweep).has_work()
+
+
+def test_a_repeat_that_fails_again_is_not_repeated_for_ever(opened: Open) -> None:
+    sweep = smooth(trials=3)
+    before = failing(opened(sweep), lambda trial: trial.number == 1)
+    assert opened(sweep).reopen_failed() == 1
+    assert len(failing(opened(sweep), lambda trial: True)) == 1
+    assert not opened(sweep).has_work()
+    more = failing(opened(smooth(trials=4)), lambda trial: False)
+    assert len(more) == 1
+    assert more[0].fingerprint != before[1].fingerprint
+
+
+def test_only_failed_trials_for_which_there_is_budget_are_run_again(opened: Open) -> None:
+    def limited(**budget: int) -> SweepConfig:
+        return smooth(budget={"trials": 4, "confirmation_seeds": 0} | budget)
+
+    cell = opened(limited(steps=32))
+    while trial := cell.next():
+        cell.spend(trial, Spent(8, 1.0, 1.0))
+        cell.end(trial, State.FAILED, message="a fault")
+    assert opened(limited(steps=32)).reopen_failed() == 0
+    assert [trial.state for trial in opened(limited(steps=32)).trials()] == [State.FAILED] * 4
+    assert opened(limited(trials=2)).reopen_failed() == 2
+    assert len(opened(limited()).trials()) == 2
+
+
+def test_failed_trials_of_a_space_that_is_exhausted_are_run_again(opened: Open) -> None:
+    search = {"training.batch_size": {"choice": [2, 4]}, "training.optimiser.lr": {"uniform": [0.1, 0.2]}}
+    few = ["training.optimiser.lr > 0.2 or training.optimiser.lr == 0.1"]
+    cell = opened(smooth(search=search, trials=5, constraints=few, base=with_rate(0.1)))
+    tried = failing(cell, lambda trial: True)
+    assert not cell.has_work()
+    assert cell.reopen_failed() == len(tried) > 0
+    assert len(failing(cell, lambda trial: False)) == len(tried)
 
 
 def test_a_failed_confirmation_is_run_again_with_its_seed(opened: Open) -> None:
@@ -266,3 +315,113 @@ def test_a_failed_rotation_is_run_again_so_that_its_seed_is_complete(opened: Ope
     whole = opened(sweep).current_confirmations()
     assert len({(trial.config.seed, trial.config.data.folds.test) for trial in whole}) == 10
     assert {trial.state for trial in whole} == {State.COMPLETE}
+
+
+# A driver that dies while it asks
+
+
+class Killed(BaseException):
+    """The driver's end."""
+
+
+SAMPLED_TWICE: dict[str, Any] = {
+    "search": {"training.batch_size": {"choice": [2, 4, 8]}, "training.loss": {"choice": ["dice", "focal"]}}
+}
+AGAINST_A_CONSTRAINT: dict[str, Any] = {"constraints": ["training.optimiser.lr < 0.0005"]}
+NO_VALID_TRIAL: dict[str, Any] = {
+    "search": {"training.steps": {"int": [4, 40]}, "validation.every": {"int": [2, 30]}},
+    "constraints": ["validation.every <= training.steps"],
+}
+REJECTED = pytest.mark.parametrize("kind", [SAMPLED_TWICE, AGAINST_A_CONSTRAINT, NO_VALID_TRIAL])
+
+
+@REJECTED
+def test_what_a_driver_rejected_when_it_died_is_struck_out(
+    opened: Open, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = smooth(trials=6, **kind)
+
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(asking, "void", die)
+        with pytest.raises(Killed):
+            failing(opened(sweep), lambda trial: False)
+    cell = opened(sweep)
+    assert cell.unfinished() == ()
+    states = {each.state for each in cell._studies.study(Role.SEARCH).get_trials() if VOID in each.user_attrs}
+    assert states == {TrialState.FAIL}
+    failing(cell, lambda trial: False)
+    fingerprints = [trial.fingerprint for trial in opened(sweep).search_trials()]
+    assert len(fingerprints) == len(set(fingerprints)) == 6
+
+
+@REJECTED
+def test_what_a_driver_is_judging_is_not_seen_by_others(
+    opened: Open, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweep, seen = smooth(trials=6, **kind), []
+
+    def looked_at(study: Study, trial: FrozenTrial) -> None:
+        seen.append(len(only(Ledger.look(tmp_path, sweep)).unfinished()))
+        void(study, trial)
+
+    monkeypatch.setattr(asking, "void", looked_at)
+    failing(opened(sweep), lambda trial: False)
+    assert seen
+    assert set(seen) == {0}
+
+
+def test_a_good_trial_whose_driver_died_before_it_could_hand_it_out_is_handed_out_by_the_next(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def die(*arguments: Any) -> None:
+        raise Killed
+
+    sweep = smooth(trials=3)
+    undisturbed = failing(only(in_memory(sweep)), lambda trial: False)
+    with monkeypatch.context() as dying:
+        dying.setattr(asking, "hand_out", die)
+        with pytest.raises(Killed):
+            failing(opened(sweep), lambda trial: False)
+    assert only(Ledger.look(tmp_path, sweep)).unfinished() == ()
+    cell = opened(sweep)
+    (left_over,) = cell.unfinished()
+    cell.end(left_over, State.COMPLETE, 0.5)
+    failing(cell, lambda trial: False)
+    assert [trial.fingerprint for trial in cell.trials()] == [trial.fingerprint for trial in undisturbed]
+
+
+def test_an_older_ledger_marks_nothing_and_goes_on_with_what_ran_but_not_with_the_same_twice(
+    opened: Open,
+) -> None:
+    sweep = smooth(trials=4)
+    cell = opened(sweep)
+    ended(cell, 0.5, 1.0)
+    study = cell._studies.study(Role.SEARCH)
+    ranges = cell._space.distributions
+    place = {"training.optimiser.lr": 0.01, "training.optimiser.weight_decay": 0.02}
+    for state in (TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING):
+        changed = place | ({"training.optimiser.lr": 0.02} if state is TrialState.COMPLETE else {})
+        value = 0.4 if state is TrialState.COMPLETE else None
+        study.add_trial(create_trial(state=state, params=changed, distributions=ranges, value=value))
+    again = opened(sweep)
+    assert [trial.state for trial in again.search_trials()] == [
+        State.COMPLETE,
+        State.COMPLETE,
+        State.RUNNING,
+    ]
+    assert again.unfinished()[0].sampled == place
+    assert opened(sweep).unfinished() == again.unfinished()
+    assert again.search_todo() == 1
+
+
+def test_confirmations_of_an_older_ledger_that_ran_go_on(opened: Open) -> None:
+    sweep = smooth(budget={"trials": 1, "confirmation_seeds": 1})
+    cell = opened(sweep)
+    ended(cell, 0.5, 1.0)
+    running = cell.next()
+    assert running is not None
+    assert running.role is Role.CONFIRMATION
+    assert opened(sweep).unfinished() == (running,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -369,8 +370,84 @@ def test_at_most_half_of_a_cells_trials_come_from_its_neighbours() -> None:
     assert origins == ["default", "neighbour", "neighbour", "neighbour", "sampler", "sampler"]
 
 
-def test_a_neighbour_whose_search_goes_on_is_not_asked() -> None:
+@pytest.mark.parametrize(("complete", "origin"), [(2, "sampler"), (3, "neighbour utae/labels=0.5/dates=1")])
+def test_a_neighbour_whose_search_goes_on_is_asked_after_three_complete_trials(
+    complete: int, origin: str
+) -> None:
     settings = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1]}
-    one, other = in_memory(smooth("random", 4, settings=settings)).cells.values()
-    worked_off(one, most=3)
-    assert [trial.origin for trial in worked_off(other, most=2)] == ["default", "sampler"]
+    one, other = in_memory(smooth("random", 9, settings=settings)).cells.values()
+    worked_off(one, by_origin, most=complete)
+    assert [trial.origin for trial in worked_off(other, most=2)] == ["default", origin]
+
+
+def test_a_neighbour_that_has_few_trials_is_asked_when_they_have_ended() -> None:
+    settings = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1]}
+    one, other = in_memory(smooth("random", 2, settings=settings)).cells.values()
+    worked_off(one, by_origin, most=1)
+    assert one.advice() is None
+    worked_off(one, by_origin)
+    assert [trial.origin.split()[0] for trial in worked_off(other)] == ["default", "neighbour"]
+
+
+def test_each_new_best_of_a_neighbour_is_tried_until_half_of_the_trials_are_from_there() -> None:
+    settings = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1]}
+    one, other = in_memory(smooth("random", 8, settings=settings)).cells.values()
+    worked_off(one, lambda trial: trial.number / 100, most=3)
+    for _ in range(5):
+        worked_off(other, lambda trial: 0.0, most=1)
+        worked_off(one, lambda trial: trial.number / 100, most=1)  # each is better than the one before
+    worked_off(other, lambda trial: 0.0)
+    origins = [trial.origin.split()[0] for trial in other.search_trials()]
+    assert origins == ["default", *["neighbour"] * 4, *["sampler"] * 3]
+    assert len({trial.fingerprint for trial in other.search_trials()}) == 8
+
+
+def by_origin(trial: LedgerTrial) -> float:
+    """Score what the file says below all that it does not say."""
+    return float(trial.origin != "default")
+
+
+@pytest.mark.parametrize("slots", [1, 9, 18])
+def test_cells_learn_from_one_another_also_when_all_of_them_are_at_work_at_once(slots: int) -> None:
+    settings = {"label_fractions": [0.1, 0.5, 1.0], "temporal_lengths": [1, 3, 6]}
+    cells = list(in_memory(smooth("random", 6, settings=settings)).cells.values())
+    running: list[tuple[CellLedger, LedgerTrial]] = []
+    while any(cell.has_work() for cell in cells) or running:
+        for cell in sorted(cells, key=lambda cell: len(cell.unfinished())):
+            if len(running) < slots and (trial := cell.next()):
+                running.append((cell, trial))
+        cell, trial = running.pop(0)
+        cell.end(trial, State.COMPLETE, peaked(trial))
+    taken = [sum(NEIGHBOUR in trial.origin for trial in cell.search_trials()) for cell in cells]
+    assert sum(taken) >= len(cells)
+    assert max(taken) <= 3
+
+
+# Fixed grids
+
+
+@pytest.mark.parametrize("sampler", ["random", "gaussian_process"])
+def test_a_fixed_grid_stays_even_where_the_sampler_repeats_itself(sampler: str) -> None:
+    search = {"training.batch_size": {"grid": [2, 4, 8]}, "training.steps": {"int": [8, 40], "step": 4}}
+    cell = only(in_memory(smooth(sampler, 21, search=search)))
+    trials = worked_off(cell, lambda trial: 1 - abs(trial.sampled["training.steps"] - 24) / 40)
+    sizes = Counter(trial.sampled["training.batch_size"] for trial in trials)
+    assert sizes == {2: 7, 4: 7, 8: 7}
+    asked = len(cell._studies.study(Role.SEARCH).get_trials(deepcopy=False))
+    assert asked > len(trials) or sampler == "random"  # it did repeat itself
+
+
+def test_a_fixed_grid_stays_even_where_draws_are_rare_that_keep_the_constraints() -> None:
+    search = {"training.batch_size": {"grid": [2, 4, 8]}} | SMOOTH
+    rare = ["training.optimiser.lr < 0.00012"]
+    trials = worked_off(only(in_memory(smooth("random", 12, search=search, constraints=rare))))
+    assert Counter(trial.sampled["training.batch_size"] for trial in trials) == {2: 4, 4: 4, 8: 4}
+
+
+def test_a_fixed_grid_whose_value_has_no_more_to_try_leaves_its_turn_to_the_others() -> None:
+    search = {
+        "training.optimiser": {"grid": ["sgd", "adamw"]},
+        "training.gradient_clip": {"uniform": [0.5, 2.0], "when": {"training.optimiser": "adamw"}},
+    }
+    trials = worked_off(only(in_memory(smooth("random", 6, search=search))), lambda trial: 0.5)
+    assert [trial.sampled["training.optimiser"] for trial in trials] == ["sgd", *["adamw"] * 5]

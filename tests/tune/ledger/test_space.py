@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import optuna
@@ -183,11 +184,22 @@ def test_the_grids_combinations_take_turns() -> None:
     searched = Space(small(search=search).cells[0])
     seen: list[dict[str, Any]] = []
     for _ in range(6):
-        seen.append(searched.grid_turn(seen) | {"training.optimiser.lr": 0.5})
+        seen.append(searched.grid_turns(seen)[0] | {"training.optimiser.lr": 0.5})
     pairs = [(each["training.batch_size"], each["model.heads"]) for each in seen]
     assert pairs == [(1, 1), (1, 2), (2, 1), (2, 2), (1, 1), (1, 2)]
-    assert searched.grid_turn(seen[1:]) == {"training.batch_size": 1, "model.heads": 1}
-    assert space({}).grid_turn([]) == {}
+    assert searched.grid_turns(seen[1:])[0] == {"training.batch_size": 1, "model.heads": 1}
+    assert len(searched.grid_turns(seen)) == 4
+    assert space({}).grid_turns([]) == [{}]
+
+
+def test_combinations_and_draws_can_be_had_with_some_parameters_given() -> None:
+    given = {"training.loss": json.dumps({"name": "focal", "gamma": 1}), "training.batch_size": 2}
+    finite = space({"training.loss": BRANCHES["training.loss"], "training.batch_size": {"int": [1, 3]}})
+    assert list(finite.combinations(given)) == [given]
+    loss = {"training.loss": given["training.loss"]}
+    drawn = [each for each, _ in zip(branches().draws(0, loss), range(20), strict=False)]
+    assert all(loss.items() <= each.items() for each in drawn)
+    assert len({each["training.optimiser.lr"] for each in drawn}) == 20
 
 
 def test_a_full_grid_has_points_spread_over_every_continuous_range() -> None:

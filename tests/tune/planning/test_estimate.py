@@ -202,3 +202,10 @@ def test_cells_of_unknown_time_are_counted_and_left_out_of_the_sum() -> None:
 def test_where_no_slot_is_large_enough_there_is_no_wall_time() -> None:
     wide = estimated(work(slot=Slot(cpu=1, gpu=1, workers=4)))
     assert estimate_sweep([wide], Budget(), MACHINE, Spent(), 0.0).wall_hours is None
+
+
+def test_hours_on_a_machine_are_unknown_where_those_of_every_cell_are() -> None:
+    unknown = estimated(work(), measured=None)
+    assert estimate_sweep([unknown], Budget(), MACHINE, Spent(), 0.0).wall_hours is None
+    done = estimated(work(search_todo=0, confirmations_todo=0), measured=None)
+    assert estimate_sweep([done], Budget(), MACHINE, Spent(), 0.0).wall_hours == 0

@@ -46,7 +46,7 @@ def handed_out(ledger: Ledger) -> LedgerTrial:
     return trial
 
 
-def test_lines_tell_of_faults_in_words_and_keep_silent_about_slots_and_validations(ledger: Ledger) -> None:
+def test_lines_tell_of_faults_in_words_and_keep_silent_about_validations(ledger: Ledger) -> None:
     trial = handed_out(ledger)
     text = Told(ledger, terminal=False).of(
         Event("started", trial),
@@ -61,6 +61,18 @@ def test_lines_tell_of_faults_in_words_and_keep_silent_about_slots_and_validatio
         "is tried again after: ConnectionError: gone",
         "stopped, and can go on from its checkpoint",
     ]
+
+
+def test_a_line_tells_of_a_start_only_when_the_trial_has_its_slot(ledger: Ledger) -> None:
+    first, second = handed_out(ledger), handed_out(ledger)
+    text = Told(ledger, terminal=False).of(
+        Event("started", first),
+        Event("continued", second),
+        Event("began", second),
+        Event("interrupted", first),
+    )
+    (line,) = text.splitlines()
+    assert line.endswith(f"{second.fingerprint[:6]} continued")
 
 
 def test_the_live_table_tells_trials_with_a_slot_from_those_that_wait(ledger: Ledger) -> None:

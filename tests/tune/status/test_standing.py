@@ -14,11 +14,13 @@ from rich.console import Console
 
 from shapeft_tune.config.places import Places
 from shapeft_tune.tune.ledger.cell_ledger import CellLedger
+from shapeft_tune.tune.ledger.cell_studies import CellStudies
 from shapeft_tune.tune.ledger.lease import Holder, Sign, sole_driver_of
 from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.ledger.ledger_storage import LEDGER_FILE, open_storage
 from shapeft_tune.tune.ledger.lock import sole_driver
 from shapeft_tune.tune.ledger.trials import LedgerTrial, Spent, State
+from shapeft_tune.tune.status import status_view
 from shapeft_tune.tune.status.onlooking import events_between, watch
 from shapeft_tune.tune.status.standing import Onlooker, Standing
 from shapeft_tune.tune.status.status_view import fitting_view, sentences, status_json, whole_view
@@ -141,6 +143,21 @@ def test_the_budget_is_shown_with_what_it_took_and_which_limit_ended_a_search(dr
     assert content["budget_total"] == {"wall_hours": None, "device_hours": 10}
 
 
+def test_a_small_part_of_a_budget_is_not_shown_as_nothing() -> None:
+    assert status_view._of("wall hours", 0.00021, 0.0002) == "0.00021 of 0.0002 wall hours"
+    assert status_view._of("wall hours", 0.0, 2.0) == "0.00 of 2 wall hours"
+
+
+def test_a_sweep_that_never_ran_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    said = shown(Onlooker(small(), Places(tmp_path / "home")).look()).replace("\n", "")
+    assert f"Nothing was run under the name 'small' in {tmp_path / 'home'} yet." in said
+
+
+def test_a_sweep_that_ran_is_not_called_new(driven: Driven) -> None:
+    driven.hand_out()
+    assert "Nothing was run" not in shown(driven.onlooker().look())
+
+
 @pytest.mark.usefixtures("at_work")
 def test_faults_and_failures_are_counted_and_the_last_ones_reason_is_shown(driven: Driven) -> None:
     failed, again = driven.hand_out(), driven.hand_out()
@@ -170,9 +187,9 @@ def test_a_later_look_sees_what_came_since_and_reads_no_ended_trial_again(
     driven.end(driven.hand_out(), score=0.6)
     opened = driven.hand_out()
     read: list[int] = []
-    original = CellLedger._read
+    original = CellStudies.read
     monkeypatch.setattr(
-        CellLedger, "_read", lambda self, role, each: read.append(each.number) or original(self, role, each)
+        CellStudies, "read", lambda self, role, each: read.append(each.number) or original(self, role, each)
     )
     standing = onlooker.look()
     assert read == [1, opened.number]

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling, peak_of, size_of
+from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling, in_words, peak_of, size_of
 
 
 def test_without_a_limit_everything_may_begin() -> None:
@@ -37,6 +38,27 @@ def test_one_trial_of_an_unknown_strategy_runs_until_it_was_measured() -> None:
     assert not ceiling.may_begin("utae")
 
 
+def test_a_trial_that_ends_before_it_was_measured_keeps_what_it_had_from_before() -> None:
+    ceiling = DiskCeiling(100, {"begun": 35})
+    ceiling.began("utae", "begun")
+    ceiling.ended("begun", None)
+    assert ceiling.used == 35
+
+
+def test_only_a_trial_that_takes_more_than_any_before_is_a_record() -> None:
+    ceiling = DiskCeiling(None, expected={"utae": 30})
+    ceiling.began("utae", "a")
+    assert [ceiling.measured("a", size) for size in (30, 40, 35)] == [False, True, False]
+    assert ceiling.largest == {"utae": 40}
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.50 kB"), (2 * 10**6, "2.00 MB")]
+)
+def test_small_sizes_are_told_in_small_units(size: int, words: str) -> None:
+    assert in_words(size) == words
+
+
 def test_a_strategy_that_nobody_knows_may_try_again_when_its_trial_ended_unmeasured() -> None:
     ceiling = DiskCeiling(100)
     ceiling.began("utae", "a")
@@ -53,7 +75,7 @@ def test_a_trial_that_goes_on_needs_only_what_it_does_not_have_yet() -> None:
 def test_checkpoints_that_were_removed_later_make_room() -> None:
     ceiling = DiskCeiling(100, {"winner": 80}, expected={"utae": 40})
     assert not ceiling.may_begin("utae")
-    ceiling.freed("winner", 5)
+    ceiling.shrunk("winner", 5)
     assert ceiling.may_begin("utae")
 
 

@@ -191,6 +191,38 @@ def test_dropped_files_are_gone_and_their_bytes_with_them(
     assert storage.size("unknown") == 0
 
 
+def test_a_file_that_was_dropped_is_stored_again_when_its_trial_goes_on_where_it_still_lies(
+    storage: TrialStorage, node: Callable[[str], Path]
+) -> None:
+    first = node("first")
+    write(first, config_json="{}", best_pt="best", last_pt="1")
+    storage.keep(first, KEY)
+    storage.drop(KEY, ["best.pt", "last.pt"])
+    storage.fetch(first, KEY)
+    write(first, last_pt="two")
+    storage.keep_last(first, KEY)
+    storage.fetch(node("second"), KEY)
+    assert content(node("second")) == {"config.json": "{}", "best.pt": "best", "last.pt": "two"}
+
+
+def test_a_node_is_cleared_of_what_was_dropped_and_of_nothing_else(
+    storage: TrialStorage, tmp_path: Path
+) -> None:
+    trials = tmp_path / "node" / "demo" / "trials"
+    for name in ("dropped", "kept", "newer", "elsewhere"):
+        write(trials / "utae" / name, config_json="{}", best_pt="best")
+        storage.keep(trials / "utae" / name, f"demo/trials/utae/{name}")
+    write(trials / "utae" / "unstored", best_pt="best")
+    for name in ("dropped", "newer"):
+        storage.drop(f"demo/trials/utae/{name}", ["best.pt"])
+    storage.drop("demo/trials/utae/elsewhere", ["best.pt", "config.json"])  # nothing at all: another storage
+    write(trials / "utae" / "newer", best_pt="not stored yet")
+    storage.clear(trials, "demo/trials", ["last.pt", "best.pt"])
+    there = {path.parent.name for path in trials.glob("*/*/best.pt")}
+    assert there == {"kept", "newer", "elsewhere", "unstored"}
+    assert content(trials / "utae" / "dropped") == {"config.json": "{}"}
+
+
 def test_a_file_of_many_pieces_arrives_as_it_was(
     storage: TrialStorage, node: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
