@@ -52,7 +52,8 @@ def _process(rank: int, work: Callable[..., Any], folder: Path, arguments: tuple
     meeting = dist.FileStore(str(folder / "meeting"), PROCESSES)
     dist.init_process_group("gloo", store=meeting, rank=rank, world_size=PROCESSES)
     torch.save(work(Team.joined(), *arguments), folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    dist.barrier()  # the other one may still listen
+    os._exit(0)  # gloo's threads abort a process, now and then, that clears up as it ends
 
 
 @contextmanager
@@ -231,6 +232,7 @@ def _lost(rank: int, folder: Path) -> None:
     meeting = dist.FileStore(str(folder / "meeting"), PROCESSES)
     dist.init_process_group("gloo", store=meeting, rank=rank, world_size=PROCESSES)
     torch.save(deaths(Team.joined()), folder / f"{rank}.pt")
+    os._exit(0)  # as above
 
 
 def decisions(team: Team) -> list[str]:
