@@ -12,7 +12,7 @@ from typing import Any
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
-from shapeft_tune.tracking import Recorder
+from shapeft_tune.tracking import Recorder, TrialFacts
 from shapeft_tune.tune.cluster.room import Capacity, Room
 from shapeft_tune.tune.cluster.slots import Slot, slots_of
 from shapeft_tune.tune.faults import MACHINE, worth_another_try
@@ -47,6 +47,8 @@ class Running:
     """A trial that was handed out, and how far it is."""
 
     trial: LedgerTrial
+    facts: TrialFacts
+    """What the record is told of it, again and again."""
     slot: Slot
     spent: Spent
     pruned: bool = False
@@ -141,17 +143,18 @@ class Driver:
         if trial is None:
             return None
         slot = self._slots[trial.cell.key]
-        self._running[ray_id] = Running(trial, slot, trial.spent)
+        facts = facts_of(self._sweep.name, trial)
+        self._running[ray_id] = Running(trial, facts, slot, trial.spent)
         self._busy[trial.cell.key] += 1
         self._spending.started(trial)
         self._files.began(trial)
         self._whereabouts.handed_out(ray_id, trial)
-        self._recorder.trial_started(facts_of(self._sweep.name, trial))
+        self._recorder.trial_started(facts)
         return Order(
             strategy=trial.cell.strategy,
             fingerprint=trial.fingerprint,
             role=trial.role,
-            config=trial.config.canonical(),
+            config=facts.config,
             cpu=slot.cpu,
             gpu=slot.gpu,
             workers=slot.workers,
@@ -192,7 +195,7 @@ class Driver:
         self._spending.took(trial, spent, ended=False)
         self._files.grew(trial, disk_bytes)
         self._whereabouts.reached(ray_id, step, steps, seconds)
-        self._recorder.trial_progress(facts_of(self._sweep.name, trial), step, metrics)
+        self._recorder.trial_progress(running.facts, step, metrics)
         stop = self._ledger.cells[trial.cell.key].report(trial, step, metrics["val/miou"])
         stop = stop and step < steps  # at its last validation a trial is paid for
         self._running[ray_id] = replace(

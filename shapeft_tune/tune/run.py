@@ -32,6 +32,7 @@ from shapeft_tune.tune.ledger.lock import sole_driver
 from shapeft_tune.tune.orders import STOP_FILE, Order
 from shapeft_tune.tune.parallel import COORDINATOR
 from shapeft_tune.tune.preflight import Tell, check_sweep, require_writable
+from shapeft_tune.tune.spending import Spending
 from shapeft_tune.tune.status.whereabouts import forget_places
 from shapeft_tune.tune.storage.storage import TrialStorage
 from shapeft_tune.tune.storage.trial_files import TrialFiles
@@ -174,7 +175,7 @@ def _cluster_for(
     ledger: Ledger, options: RunOptions, folder: Path
 ) -> AbstractContextManager[Callable[[], None]]:
     """Start a cluster, in the background, where there is something to run."""
-    if not _to_do(ledger):
+    if not _to_do(ledger) or Spending(ledger, ledger.sweep.budget.total).reached:
         return nullcontext(lambda: None)
     return cluster(options.cluster, folder / "logs" / "ray.log")
 

@@ -29,12 +29,10 @@ from shapeft_tune.tune.orders import (
 )
 from shapeft_tune.tune.storage.disk_ceiling import peak_of, size_of
 from shapeft_tune.tune.storage.stop_mark import stop_asked
-from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
+from shapeft_tune.tune.storage.storage import SHARED_HOME, TrialStorage, trial_key
 from shapeft_tune.tune.storage.stored_files import StorageFailed
 
 logger = logging.getLogger(__name__)
-
-SHARED_HOME = TrialStorage.at(None)
 
 if TYPE_CHECKING:
     from shapeft_tune.train.parallel import Team

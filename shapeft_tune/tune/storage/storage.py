@@ -279,6 +279,10 @@ class TrialStorage:
         return [(info.path.removeprefix(f"{root}/"), info.size) for info in infos]
 
 
+SHARED_HOME = TrialStorage.at(None)
+"""Stands for a storage where the home is one that all nodes share."""
+
+
 def trial_key(sweep: str, strategy: str, fingerprint: str) -> str:
     """Return what names a trial's files in a storage: its folder's path inside the home."""
     return f"{sweep}/trials/{strategy}/{fingerprint}"

@@ -14,11 +14,10 @@ from shapeft_tune.tune.orders import CHECKPOINTS, STOP_FILE, trial_folder
 from shapeft_tune.tune.recording import ARTIFACTS
 from shapeft_tune.tune.storage.disk_ceiling import DiskCeiling, size_of
 from shapeft_tune.tune.storage.stop_mark import ask_to_stop, take_back
-from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
+from shapeft_tune.tune.storage.storage import SHARED_HOME, TrialStorage, trial_key
 
 logger = logging.getLogger(__name__)
 
-SHARED_HOME = TrialStorage.at(None)
 PEAKS_FILE = "disk.json"
 """In the sweep's folder: the most bytes that a running trial took, by strategy."""
 
