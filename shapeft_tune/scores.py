@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 CONFUSION_FILE = "confusion.npz"
-"""A trial's file: ``validation_counts`` and, if it was tested, ``test_counts``, both int32 ``[N, K, K]``."""
+"""A trial's file: ``validation_counts`` and, if it was tested, ``test_counts``, both int32 ``[N, K, K]``,
+with ``validation_ids`` and ``test_ids`` of the patches, and ``class_names``."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shapeft_tune import __version__
-from shapeft_tune.cli import data, machine, plan, status, sweep, trial
+from shapeft_tune.cli import data, machine, plan, report, status, sweep, trial
 from shapeft_tune.errors import ShapeftError, UserError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 app.command()(sweep.sweep)
 app.command()(plan.plan)
 app.command()(status.status)
-app.command()(sweep.report)
+app.command()(report.report)
 app.command()(trial.train)
 app.command()(trial.evaluate)
 app.add_typer(data.app, name="data")

@@ -1,4 +1,4 @@
-"""``sweep`` and ``report``: a sweep file is run, and its strategies are compared."""
+"""``sweep``: what a file declares is run, and then its strategies are compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from shapeft_tune.cli.options import (
     Data,
     Generation,
     Home,
-    Json,
     LedgerUrl,
     SweepFile,
     TrackingUri,
@@ -27,13 +26,10 @@ from shapeft_tune.cli.options import (
     print_aside,
     tracking_at,
 )
+from shapeft_tune.cli.report import print_report
 from shapeft_tune.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from shapeft_tune.config import SweepConfig
-    from shapeft_tune.config.places import Places
     from shapeft_tune.tune.run import SweepRun
 
 
@@ -108,7 +104,7 @@ def sweep(
         print(f"not in the record: {problem}", file=sys.stderr)
     if run.stopped and not run.done:
         _tell_why_stopped(run)
-    _report(run.sweep, uri, places, console)
+    print_report(run.sweep, uri, places, console)
     served = tracking_uri and tracking_uri.startswith("http")
     print(
         f"Look closer {f'at {tracking_uri}' if served else f'with: python -m shapeft_tune ui --home {home}'}"
@@ -148,35 +144,3 @@ def _tell_why_stopped(run: SweepRun) -> None:
 def again_asked(words: list[str]) -> list[str]:
     """Return the words of the command that goes on; a generation that was new has become the newest."""
     return [word for word in words if word != "--new"]
-
-
-def report(
-    file: SweepFile,
-    home: Home = HOME,
-    tracking_uri: TrackingUri = None,
-    ledger: LedgerUrl = None,
-    generation: Generation = None,
-    as_json: Json = False,
-) -> None:
-    """Compare the strategies of a sweep: table, heat maps, curves. Works on an unfinished sweep too."""
-    from shapeft_tune.config import load_sweep
-    from shapeft_tune.report import write_report
-    from shapeft_tune.tune.ledger.generations import chosen_generation
-
-    places, uri = places_at(home), tracking_at(home, tracking_uri)
-    declared = chosen_generation(load_sweep(file), places, ledger, generation)
-    if as_json:
-        files = write_report(declared, uri, places.sweep_folder(declared.name) / "report")
-        sys.stdout.write(files.json.read_text(encoding="utf-8"))
-        return
-    _report(declared, uri, places, open_console())
-
-
-def _report(declared: SweepConfig, uri: str, places: Places, console: Console) -> None:
-    from shapeft_tune.report import as_terminal, findings, write_report
-
-    files = write_report(declared, uri, places.sweep_folder(declared.name) / "report")
-    console.print(as_terminal(files.comparison))
-    for sentence in findings(files.comparison):
-        console.print(sentence, highlight=False, soft_wrap=True)
-    print(f"Report: {files.markdown}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
+from shapeft_tune.report.counts import PatchCounts
 from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.tracking.connection import all_runs, connect, find_experiment, talking_to
 from shapeft_tune.tracking.facts import Ending, TrialFacts
@@ -50,6 +51,8 @@ class Run:
     """Name and version of the convention behind the scores."""
     test_counts_KK: Counts | None = field(default=None, compare=False)
     """Confusion matrix of all test patches, rows are targets; None where there is none."""
+    test_patches: PatchCounts | None = field(default=None, compare=False)
+    """Those of each of them; None where they were not read or are not to be had."""
 
     def score(self, name: str) -> float | None:
         """Return a metric's value, or None where there is none or it is not a number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from shapeft_tune.atomic import replacing, write_atomically
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.comparison import Comparison, compare
-from shapeft_tune.report.figures import curves_over_dates, curves_over_labels, fronts, heat_map
+from shapeft_tune.report.figures.pictures import PICTURES, Picture
+from shapeft_tune.report.report import Report, Reproduction
 from shapeft_tune.report.runs import read_runs
 from shapeft_tune.report.tables import as_csv, as_json, as_markdown
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Figures = dict[str, tuple[str, Callable[[Comparison], "Figure"]]]
-FIGURES: Figures = {
-    "map": ("mIoU over labels and dates", heat_map),
-    "over_dates": ("mIoU over the number of dates", curves_over_dates),
-    "over_labels": ("mIoU over the label fraction", curves_over_labels),
-}
-"""Caption and drawing by file name."""
-OF_COST: Figures = {"fronts": ("mIoU over device seconds", fronts)}
-"""Those of a search with cost as its second objective."""
 DOTS_PER_INCH = 150
 
 
@@ -45,6 +37,20 @@ class ReportFiles:
     comparison: Comparison
 
 
+def gather(sweep: SweepConfig, tracking_uri: str) -> Report:
+    """Compare the cells of a sweep as recorded so far.
+
+    Args:
+        sweep: the cells to report on.
+        tracking_uri: the store that the sweep was recorded in.
+
+    Raises:
+        TrackingError: the store cannot be read, or nothing of the sweep is in it.
+    """
+    runs = read_runs(tracking_uri, sweep.name, with_counts=sweep.folds == "rotate")
+    return Report(sweep, compare(sweep, runs), (), Reproduction(sweep.name, ()))
+
+
 def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportFiles:
     """Compare the cells of a sweep as recorded so far; write tables and figures; attach them to its record.
 
@@ -57,18 +63,17 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
     Raises:
         TrackingError: the store cannot be read, or nothing of the sweep is in it.
     """
-    runs = read_runs(tracking_uri, sweep.name, with_counts=sweep.folds == "rotate")
-    comparison = compare(sweep, runs)
-    figures = FIGURES | (OF_COST if comparison.by_cost else {})
+    report = gather(sweep, tracking_uri)
+    comparison = report.comparison
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    drawn = [(picture, figure) for picture in PICTURES if (figure := picture.draw(report))]
+    embedded = _embedded([picture for picture, _ in drawn])
     files = ReportFiles(
-        markdown=_replace(folder / "report.md", (as_markdown(comparison) + _embedded(figures)).encode()),
+        markdown=_replace(folder / "report.md", (as_markdown(comparison) + embedded).encode()),
         csv=_replace(folder / "cells.csv", as_csv(comparison).encode()),
         json=_replace(folder / "report.json", as_json(comparison).encode()),
         figures=tuple(
-            path
-            for name, (_, drawing) in figures.items()
-            for path in _draw(folder / "figures" / name, drawing(comparison))
+            path for picture, figure in drawn for path in _draw(folder / "figures" / picture.name, figure)
         ),
         comparison=comparison,
     )
@@ -76,9 +81,9 @@ def write_report(sweep: SweepConfig, tracking_uri: str, folder: Path) -> ReportF
     return files
 
 
-def _embedded(figures: Figures) -> str:
-    pictures = [f"![{caption}](figures/{name}.png)" for name, (caption, _) in figures.items()]
-    return "\n\n".join(["\n## Figures", *pictures]) + "\n"
+def _embedded(pictures: Sequence[Picture]) -> str:
+    shown = [f"![{picture.caption}](figures/{picture.name}.png)" for picture in pictures]
+    return "\n\n".join(["\n## Figures", *shown]) + "\n"
 
 
 def _draw(path: Path, figure: Figure) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +47,10 @@ class TrialFacts:
     """Value by dotted path of the fields that are searched."""
     origin: str = ""
     """Where a search trial's configuration came from: ``default``, ``neighbour ...`` or ``sampler``."""
+    data_digest: str = ""
+    """What the data set amounts to, in 16 digits or more."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """What else the trial reads amounts to, by name: ``{"weights CROMA_base.pt": "0a1b..."}``."""
 
     @property
     def model(self) -> str:
@@ -55,6 +61,30 @@ class TrialFacts:
     def tuning(self) -> str:
         """How the network is tuned; a model without the choice is trained from scratch."""
         return str(self.config["model"].get("tuning", {}).get("mode", "scratch"))
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder with its size or pretraining: ``croma_optical base``, ``ssl4eo_vit dino``."""
+        model = self.config["model"]
+        kinds = [str(model[kind]) for kind in ("size", "pretraining") if model.get(kind)]
+        return " ".join([self.model, *kinds])
+
+    @property
+    def decoder(self) -> str:
+        """Name of the decoder; that of a network which has its own is the network's."""
+        decoder = self.config["model"].get("decoder")
+        return str(decoder["name"]) if decoder else self.model
+
+    @property
+    def configuration(self) -> str:
+        """Name what a search trial and its confirmations share: all but the seed and the folds.
+
+        Twelve digits. Trials of one configuration are repeats of each other.
+        """
+        data = {key: value for key, value in self.config["data"].items() if key != "folds"}
+        shared = {key: value for key, value in self.config.items() if key != "seed"} | {"data": data}
+        text = json.dumps(shared, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def test_folds(self) -> str:
@@ -73,6 +103,15 @@ class TrialFacts:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a trial runs, from the moment that it has its slot."""
+
+    host: str
+    device: str
+    """As its machine's owner would name it: ``cpu``, ``gpu 1``."""
+
+
+@dataclass(frozen=True)
 class TrialEnd:
     """What a trial came to."""
 
@@ -83,5 +122,7 @@ class TrialEnd:
     """Why it failed."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Files to attach, by the name that they get there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it was computed with, by name: ``device``, ``precision``, ``host``, ``code_version``, ..."""
     test_counts_KK: Counts | None = field(default=None, compare=False)
     """Confusion matrix of all test patches of a confirmation; those of rotated folds are summed later."""

@@ -155,4 +155,5 @@ def save_confusions(folder: Path, validation: Evaluation, test: Evaluation | Non
     parts = {"validation": validation} | ({"test": test} if test else {})
     arrays = {f"{name}_ids": np.array(part.patch_ids) for name, part in parts.items()}
     arrays |= {f"{name}_counts": part.counts_NKK.astype(np.int32) for name, part in parts.items()}
+    arrays["class_names"] = np.array(validation.class_names)
     np.savez_compressed(folder / CONFUSION_FILE, **arrays)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from torchmetrics.segmentation import MeanIoU
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report import CellSummary, Run, compare
-from shapeft_tune.report.comparison import interval
+from shapeft_tune.report.comparison.cells import interval
 from shapeft_tune.scores import Counts, Scores
 
 Make = Callable[..., Run]

@@ -10,8 +10,9 @@ import pytest
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.report import Comparison, Run, compare, write_report
-from shapeft_tune.report.figures import COLOURS, fronts
-from shapeft_tune.report.pareto import Point, front_of
+from shapeft_tune.report.comparison.pareto import Point, front_of
+from shapeft_tune.report.figures import fronts
+from shapeft_tune.report.figures.style import COLOURS
 from shapeft_tune.report.tables import as_json, as_markdown
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 

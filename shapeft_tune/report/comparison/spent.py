@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shapeft_tune.config import Cell
 from shapeft_tune.config.budget import Budget
 from shapeft_tune.config.protocol import Role
-from shapeft_tune.report.pareto import COST
+from shapeft_tune.report.comparison.pareto import COST
 from shapeft_tune.report.runs import Run
 from shapeft_tune.tracking.facts import Ending
 
