@@ -1,4 +1,4 @@
-"""The confusion matrix of every test patch of a trial, from the home or, where it is elsewhere, the record."""
+"""The confusion matrix of every test patch of a trial, from the home or else from the record."""
 
 from __future__ import annotations
 

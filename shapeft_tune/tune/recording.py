@@ -58,7 +58,7 @@ def end_of(trial: LedgerTrial, state: State, message: str, folder: Path) -> Tria
     }
     if result:
         metrics |= result.metrics()
-    return TrialEnd(Ending(state), metrics, message, files, _test_counts(trial, files))
+    return TrialEnd(Ending(state), metrics, message, files, test_counts_KK=_test_counts(trial, files))
 
 
 def _test_counts(trial: LedgerTrial, files: Mapping[str, Path]) -> Counts | None:
