@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -n)
 
-.PHONY: help sweep test check format install lock clean
+.PHONY: help sweep test browser pictures check format install lock clean
 
 help:  ## List the chores
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -11,8 +12,17 @@ help:  ## List the chores
 sweep: $(READY)  ## Install what is missing and run the quickstart sweep on generated data
 	$(BIN)/python -m shapeft_tune sweep search_spaces/quickstart.yaml
 
-test: $(READY)  ## Install what is missing and run the whole test suite
+test: $(READY) browser  ## Install what is missing and run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Without a browser the tests of pages are left out, and say so: no failure here may fail `make test`.
+browser:  ## Install Chromium for the tests of pages, where apt-get and the right to use it are there
+	@command -v chromium || command -v google-chrome || test -n "$$SHAPEFT_CHROMIUM" || \
+	{ $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } || \
+	echo "No browser was installed: install Chromium yourself, or set SHAPEFT_CHROMIUM to one"
+
+pictures: $(READY) browser  ## Make the README's pictures from the quickstart in runs/
+	$(BIN)/python -m tests.ui.pictures
 
 check: $(READY)  ## Format, lint, types, and the direction of imports
 	$(BIN)/ruff format --check .

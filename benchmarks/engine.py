@@ -140,7 +140,7 @@ def run_for_real(sweep: SweepConfig, seconds: float) -> Watch:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / sweep.name
         folder.mkdir()
-        recorder = Recorder.open(f"sqlite:///{place}/mlflow.db", sweep.name, Path(place) / "artifacts")
+        recorder = Recorder.open(f"sqlite:///{place}/mlflow.db", sweep.name, Path(place) / sweep.name)
         driver = Driver(sweep, Ledger.open(folder, sweep, "data"), recorder, folder, watch)
         with cluster(ClusterOptions(cpus=SLOTS), folder / "ray.log") as cluster_is_there:
             cluster_is_there()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shapeft_tune import __version__
-from shapeft_tune.cli import data, machine, plan, report, status, sweep, trial
+from shapeft_tune.cli import data, machine, plan, record, report, status, sweep, trial
 from shapeft_tune.errors import ShapeftError, UserError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(report.report)
 app.command()(trial.train)
 app.command()(trial.evaluate)
 app.add_typer(data.app, name="data")
+app.add_typer(record.app, name="record")
 app.command()(machine.ui)
 app.command()(machine.doctor)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shapeft_tune.cli.machine import print_comparisons
 from shapeft_tune.cli.options import (
     CACHE_GB,
     HOME,
@@ -105,10 +106,11 @@ def sweep(
     if run.stopped and not run.done:
         _tell_why_stopped(run)
     print_report(run.sweep, uri, places, console)
-    served = tracking_uri and tracking_uri.startswith("http")
-    print(
-        f"Look closer {f'at {tracking_uri}' if served else f'with: python -m shapeft_tune ui --home {home}'}"
-    )
+    if tracking_uri and tracking_uri.startswith("http"):
+        print(f"Look closer at {tracking_uri}")
+        print_comparisons(tracking_uri, tracking_uri, run.sweep.name)
+    else:
+        print(f"Look closer with: python -m shapeft_tune ui --home {home}")
     if failed := sum(count.failed + count.confirmations_failed for count in run.counts):
         older = "" if generation is None else f" --generation {generation}"
         print(f"{failed} trials failed; see: python -m shapeft_tune status {file} --home {home}{older}")

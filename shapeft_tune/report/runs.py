@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.report.counts import PatchCounts
-from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
+from shapeft_tune.report.counts import RESULT_FILE, PatchCounts, is_of_trial, patches_in
+from shapeft_tune.scores import CONFUSION_FILE, Counts
 from shapeft_tune.tracking.connection import all_runs, connect, find_experiment, talking_to
 from shapeft_tune.tracking.facts import Ending, TrialFacts
 from shapeft_tune.tracking.wire import (
@@ -25,6 +27,7 @@ from shapeft_tune.tracking.wire import (
     STATE,
     TRIAL_CONFIG,
     counts_of,
+    environment_tags_of,
     facts_of,
 )
 
@@ -53,6 +56,8 @@ class Run:
     """Confusion matrix of all test patches, rows are targets; None where there is none."""
     test_patches: PatchCounts | None = field(default=None, compare=False)
     """Those of each of them; None where they were not read or are not to be had."""
+    environment: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What it was computed with, by name: ``device``, ``version.torch``, ...; empty in old records."""
 
     def score(self, name: str) -> float | None:
         """Return a metric's value, or None where there is none or it is not a number."""
@@ -60,14 +65,18 @@ class Run:
         return value if value is not None and math.isfinite(value) else None
 
 
-def read_runs(tracking_uri: str, sweep: str, *, with_counts: bool = False) -> tuple[Run, ...]:
+def read_runs(
+    tracking_uri: str, sweep: str, trials_folder: Path | None = None, with_patches: bool = False
+) -> tuple[Run, ...]:
     """Return all trials of a sweep, oldest first, however many they are.
 
     Args:
         tracking_uri: the store that the sweep was recorded in.
         sweep: its name.
-        with_counts: whether the confusion matrix of every complete confirmation is wanted, also where it
-            has to be fetched as a file.
+        trials_folder: ``HOME/<sweep>/trials``, where a trial's files need not be fetched from the record;
+            None or a folder that is not there: they are fetched.
+        with_patches: whether the confusion matrix of every test patch is wanted, for every complete
+            confirmation.
 
     Raises:
         TrackingError: the store does not answer, or nothing of the sweep was ever recorded in it.
@@ -82,7 +91,7 @@ def read_runs(tracking_uri: str, sweep: str, *, with_counts: bool = False) -> tu
             )
         found = [run for run in all_runs(client, experiment.experiment_id) if "fingerprint" in run.data.tags]
         runs = tuple(_run(client, run) for run in found)
-        return tuple(_with_counts(client, runs, found)) if with_counts else runs
+        return tuple(_with_patches(client, runs, found, trials_folder)) if with_patches else runs
 
 
 def _run(client: MlflowClient, run: MlflowRun) -> Run:
@@ -93,31 +102,48 @@ def _run(client: MlflowClient, run: MlflowRun) -> Run:
         metrics=dict(run.data.metrics),
         metric=(tags[METRIC_NAME], int(tags[METRIC_VERSION])),
         test_counts_KK=counts_of(tags),
+        environment=environment_tags_of(tags),
     )
 
 
-def _with_counts(client: MlflowClient, runs: Iterable[Run], stored: Iterable[MlflowRun]) -> Iterator[Run]:
-    """Yield the runs, those that lack a confusion matrix with the one of their file.
+def _with_patches(
+    client: MlflowClient, runs: Iterable[Run], stored: Iterable[MlflowRun], trials_folder: Path | None
+) -> Iterator[Run]:
+    """Yield the runs, the complete confirmations among them with the matrices of their test patches.
 
-    The tag with it is younger than the file, and is left out where there are many classes.
+    Those of old records have no tag with the matrix of all patches; it is made from these.
     """
 
     def completed(run: Run, run_id: str) -> Run:
-        confirmed = run.facts.role == Role.CONFIRMATION and run.state == Ending.COMPLETE
-        if run.test_counts_KK is not None or not confirmed:
+        if run.facts.role != Role.CONFIRMATION or run.state != Ending.COMPLETE:
             return run
-        return replace(run, test_counts_KK=_fetched_counts(client, run_id))
+        patches = _patches_of(client, run, run_id, trials_folder)
+        if patches is None:
+            return run
+        pooled_KK = patches.counts_NKK.sum(axis=0, dtype=np.int64)
+        return replace(run, test_counts_KK=pooled_KK, test_patches=patches)
 
     with ThreadPoolExecutor(FETCHES) as pool:
         yield from pool.map(completed, runs, [run.info.run_id for run in stored])
 
 
-def _fetched_counts(client: MlflowClient, run_id: str) -> Counts | None:
-    if not any(file.path == CONFUSION_FILE for file in client.list_artifacts(run_id)):
-        logger.warning("run %s: no %s in the record; its seed is left out", run_id, CONFUSION_FILE)
+def _patches_of(
+    client: MlflowClient, run: Run, run_id: str, trials_folder: Path | None
+) -> PatchCounts | None:
+    """Return the matrices from the trial's own folder or, where they are not there or no good, the record."""
+    miou = run.score("test/miou")
+    if trials_folder is not None:
+        folder = trials_folder / run.facts.strategy / run.facts.fingerprint
+        if is_of_trial(folder, run.facts.fingerprint) and (patches := patches_in(folder, miou)):
+            return patches
+    there = {file.path for file in client.list_artifacts(run_id)}
+    if CONFUSION_FILE not in there:
+        logger.warning("%s: no %s in the record", run.facts.title, CONFUSION_FILE)
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        return pooled_test_counts(Path(client.download_artifacts(run_id, CONFUSION_FILE, folder)))
+    with tempfile.TemporaryDirectory() as fetched:
+        for name in there & {CONFUSION_FILE, RESULT_FILE}:
+            client.download_artifacts(run_id, name, fetched)
+        return patches_in(Path(fetched), miou)
 
 
 def _config(client: MlflowClient, run: MlflowRun) -> Any:

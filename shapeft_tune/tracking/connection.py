@@ -44,7 +44,7 @@ def connect(tracking_uri: str, *, create: bool) -> MlflowClient:
     if scheme == "sqlite":
         _check_file(tracking_uri, create=create)
     elif scheme not in ("http", "https") or not urlsplit(tracking_uri).hostname:
-        shown = _without_password(tracking_uri, tracking_uri)
+        shown = without_password(tracking_uri, tracking_uri)
         raise TrackingError(
             f"tracking store: expected http://HOST:PORT of an MLflow server or sqlite:////ABSOLUTE/FILE.db; "
             f"got {shown!r} - for any other kind of store, start `mlflow server` on it"
@@ -193,7 +193,7 @@ def _check_file(tracking_uri: str, *, create: bool) -> None:
         ) from error
 
 
-def _without_password(text: str, tracking_uri: str) -> str:
+def without_password(text: str, tracking_uri: str) -> str:
     """Return the text without the user and password that the address may hold."""
     user, at, _ = urlsplit(tracking_uri).netloc.rpartition("@")
     return text.replace(user + at, "") if user else text
@@ -206,4 +206,4 @@ def _unusable(tracking_uri: str, error: Exception) -> str:
     else:
         advice = "check the address, and that `mlflow server` runs there and lets this machine in"
     message = f"tracking store {tracking_uri}: expected MLflow to answer; got {reason[:300]} - {advice}"
-    return _without_password(message, tracking_uri)
+    return without_password(message, tracking_uri)

@@ -13,6 +13,10 @@ from typing import Any
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.scores import Counts
 
+CELL_WALL_SECONDS = "cost/cell_wall_seconds"
+"""Metric of a search trial: in how many seconds its cell had had search trials at work when it ended. No sum
+over trials says that, as they run beside each other."""
+
 
 class Ending(StrEnum):
     """How a trial ended."""

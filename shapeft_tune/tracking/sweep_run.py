@@ -1,4 +1,4 @@
-"""The run in MLflow that stands for a whole sweep: the parent of its trials, and where its report hangs."""
+"""The run in MLflow that stands for a whole sweep: the parent of its cells, and where its report hangs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,31 @@ from typing import TYPE_CHECKING
 
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking.connection import connect, find_experiment, talking_to
-from shapeft_tune.tracking.wire import NOTE, SWEEP_ROLE
+from shapeft_tune.tracking.wire import ENDED_BY, NOTE, SWEEP_ROLE
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 
 def sweep_run_id(client: MlflowClient, experiment_id: str) -> str | None:
     """Return the id of the sweep's own run, if there is one."""
-    found = client.search_runs([experiment_id], f"tags.role = '{SWEEP_ROLE}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
+    run = _sweep_run(client, experiment_id)
+    return str(run.info.run_id) if run else None
 
 
-def open_sweep_run(client: MlflowClient, experiment_id: str, sweep: str, question: str) -> str:
+def open_sweep_run(
+    client: MlflowClient, experiment_id: str, sweep: str, question: str, began_ms: int | None = None
+) -> str:
     """Return the id of the sweep's own run, now running; made on the first call, found on later ones."""
-    run_id = sweep_run_id(client, experiment_id)
-    if run_id is None:
+    run = _sweep_run(client, experiment_id)
+    if run is None:
         tags = {"role": SWEEP_ROLE, "sweep": sweep} | ({NOTE: question} if question else {})
-        return str(client.create_run(experiment_id, tags=tags, run_name=sweep).info.run_id)
-    client.update_run(run_id, status="RUNNING")
-    return run_id
+        return str(client.create_run(experiment_id, began_ms, tags, sweep).info.run_id)
+    client.update_run(run.info.run_id, status="RUNNING")
+    if ENDED_BY in run.data.tags:  # of an earlier call, with a smaller budget
+        client.delete_tag(run.info.run_id, ENDED_BY)
+    return str(run.info.run_id)
 
 
 def attach_to_sweep(tracking_uri: str, sweep: str, files: Mapping[Path, str]) -> None:
@@ -49,3 +54,8 @@ def attach_to_sweep(tracking_uri: str, sweep: str, files: Mapping[Path, str]) ->
             raise TrackingError(f"sweep {sweep!r}: expected a record of it; got none - run the sweep first")
         for path, folder in files.items():
             client.log_artifact(run_id, str(path), folder)
+
+
+def _sweep_run(client: MlflowClient, experiment_id: str) -> Run | None:
+    found = client.search_runs([experiment_id], f"tags.role = '{SWEEP_ROLE}'", max_results=1)
+    return found[0] if found else None

@@ -13,7 +13,7 @@ import numpy as np
 from shapeft_tune.config.merge import value_at
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.scores import Counts
-from shapeft_tune.tracking.facts import TrialFacts
+from shapeft_tune.tracking.facts import Place, TrialFacts
 
 STATE = "state"
 """Tag: ``running`` or an :class:`Ending`, which is written last: when it is there, so is everything else."""
@@ -29,7 +29,35 @@ TEST_COUNTS = "test_confusion"
 """Tag of a confirmation: the confusion matrix of all its test patches, as JSON, rows are targets. One tag in
 place of a file, so that a report on thousands of runs fetches none; left out where it would be too long."""
 SWEEP_ROLE = "sweep"
-"""Tag ``role`` of the run that is the parent of all trials of a sweep."""
+"""Tag ``role`` of the run that stands for a whole sweep, the parent of its cells' runs."""
+CELL_ROLE = "cell"
+"""Tag ``role`` of a run that stands for one strategy in one setting, the parent of its trials' runs."""
+CONTENTS = "contents"
+"""Tag: what else a trial reads amounts to, by name, as JSON."""
+ENDED_BY = "ended_by"
+"""Tag of the sweep's own run: what ended it before all trials were done, though nothing went wrong."""
+
+ENVIRONMENT_TAGS = (
+    "device",
+    "host",
+    "precision",
+    "code_version",
+    "version.python",
+    "version.torch",
+    "version.cuda",
+    "version.driver",
+)
+"""What of a trial's environment people filter and group by; all of it is in its file."""
+STRATEGY_PARAMS = ("strategy", "encoder", "decoder", "tuning")
+"""Parameters beside the searched ones, whose names all have dots: MLflow's parallel coordinates take words as
+an axis from parameters alone. What is a number is an axis as a metric or, if it is searched, a parameter."""
+MADE_BY: Mapping[str, tuple[str, ...]] = {
+    "strategy": (),
+    "encoder": ("model", "model.name", "model.size", "model.pretraining"),
+    "decoder": ("model", "model.name", "model.decoder", "model.decoder.name"),
+    "tuning": ("model", "model.name", "model.tuning", "model.tuning.mode"),
+}
+"""Which fields decide each of these words; where one of them is searched, a cell has no such word."""
 
 REFUSED_CHARACTERS = re.compile(r"[^\w\-. :/]")
 LONGEST_TAG = 5000
@@ -41,35 +69,77 @@ LONGEST_MESSAGE = 2000
 def tags_of(facts: TrialFacts) -> dict[str, str]:
     """Return the tags by which people filter and :func:`facts_of` reads."""
     tags = {
-        "sweep": facts.sweep,
-        "strategy": facts.strategy,
-        "label_fraction": repr(float(facts.label_fraction)),
-        "temporal_length": str(facts.temporal_length),
+        **_setting_tags(facts),
         "role": str(facts.role),
         "seed": str(facts.seed),
         "fingerprint": facts.fingerprint,
+        "configuration": facts.configuration,
         "model": facts.model,
+        "encoder": facts.encoder,
+        "decoder": facts.decoder,
         "tuning": facts.tuning,
         "test_folds": facts.test_folds,
     }
-    if facts.origin:
-        tags["origin"] = facts.origin
-    config = json.dumps(facts.config, sort_keys=True, separators=(",", ":"))
-    return tags | ({TRIAL_CONFIG: config} if len(config) <= LONGEST_TAG else {})
+    told = {
+        "origin": facts.origin,
+        "data_digest": facts.data_digest,
+        CONTENTS: _json(facts.contents) if facts.contents else "",
+        TRIAL_CONFIG: _json(facts.config),
+    }
+    return tags | {name: text for name, text in told.items() if 0 < len(text) <= LONGEST_TAG}
+
+
+def cell_tags_of(facts: TrialFacts) -> dict[str, str]:
+    """Return the tags of the run of a trial's cell, but for what the search may change."""
+    return cell_params_of(facts) | _setting_tags(facts) | {"role": CELL_ROLE}
+
+
+def cell_params_of(facts: TrialFacts) -> dict[str, str]:
+    """Return the words that make a trial's strategy, without those that the search may change."""
+    words = {name: str(getattr(facts, name)) for name in STRATEGY_PARAMS}
+    return {name: word for name, word in words.items() if facts.sampled.keys().isdisjoint(MADE_BY[name])}
+
+
+def cell_axes_of(facts: TrialFacts) -> dict[str, float]:
+    """Return the setting as metrics."""
+    return {
+        "cell/label_fraction": float(facts.label_fraction),
+        "cell/temporal_length": float(facts.temporal_length),
+    }
+
+
+def cell_key_of(facts: TrialFacts) -> tuple[str, str, str]:
+    """Name a trial's cell as :func:`cell_key` does."""
+    return cell_key(_setting_tags(facts))
+
+
+def cell_key(tags: Mapping[str, str]) -> tuple[str, str, str]:
+    """Name a run's cell: strategy, label fraction and number of dates, as the tags have them."""
+    return tags["strategy"], tags["label_fraction"], tags["temporal_length"]
 
 
 def params_of(facts: TrialFacts) -> dict[str, str]:
-    """Return the searched values as text: MLflow never lets a parameter change, so nothing else is one."""
-    return {path: _text(value) for path, value in facts.sampled.items()}
+    """Return what is a parameter: nothing that may change, because MLflow lets none change.
+
+    These are the searched values and the words that make a strategy.
+    """
+    words = {name: str(getattr(facts, name)) for name in STRATEGY_PARAMS}
+    return words | {path: _text(value) for path, value in facts.sampled.items()}
 
 
 def axes_of(facts: TrialFacts) -> dict[str, float]:
-    """Return the setting as metrics, because MLflow's charts take only metrics as axes."""
-    return {
-        "cell/label_fraction": facts.label_fraction,
-        "cell/temporal_length": facts.temporal_length,
-        "cell/seed": facts.seed,
-    }
+    """Return the setting and the seed as metrics: MLflow's line charts take nothing else as an axis."""
+    return cell_axes_of(facts) | {"cell/seed": facts.seed}
+
+
+def place_tags_of(place: Place) -> dict[str, str]:
+    """Return the tags of where a trial runs."""
+    return {"host": place.host, "device": place.device}
+
+
+def environment_tags_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of what a trial was computed with; those of its place then name the device's kind."""
+    return {name: environment[name] for name in ENVIRONMENT_TAGS if environment.get(name)}
 
 
 def storable(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -101,8 +171,8 @@ def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[s
 
     Args:
         tags: of one run.
-        searched: dotted paths, the names of the run's parameters; their values are taken from ``config``,
-            where they still have their types.
+        searched: the names of the run's parameters; those that are dotted paths have their values taken from
+            ``config``, where they still have their types.
         config: the canonical ``TrialConfig``, from the tag or the file.
     """
     return TrialFacts(
@@ -114,9 +184,24 @@ def facts_of(tags: Mapping[str, str], searched: Iterable[str], config: Mapping[s
         seed=int(tags["seed"]),
         fingerprint=tags["fingerprint"],
         config=config,
-        sampled={path: value_at(config, path) for path in searched},
+        sampled={path: value_at(config, path) for path in searched if path not in STRATEGY_PARAMS},
         origin=tags.get("origin", ""),
+        data_digest=tags.get("data_digest", ""),
+        contents=json.loads(tags.get(CONTENTS, "{}")),
     )
+
+
+def _setting_tags(facts: TrialFacts) -> dict[str, str]:
+    return {
+        "sweep": facts.sweep,
+        "strategy": facts.strategy,
+        "label_fraction": repr(float(facts.label_fraction)),
+        "temporal_length": str(facts.temporal_length),
+    }
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(dict(content), sort_keys=True, separators=(",", ":"))
 
 
 def _text(value: Any) -> str:

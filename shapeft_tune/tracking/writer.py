@@ -7,13 +7,19 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.scores import CONFUSION_FILE
+from shapeft_tune.tracking.cell_runs import CellRuns
+from shapeft_tune.tracking.confusion_picture import PICTURE_FILE, draw_confusion
 from shapeft_tune.tracking.connection import all_runs, find_experiment
-from shapeft_tune.tracking.facts import Ending, SweepEnding, TrialEnd, TrialFacts
+from shapeft_tune.tracking.data_sets import LABELS_FILE, data_parts, inputs_of, labels_in
+from shapeft_tune.tracking.facts import Ending, Place, SweepEnding, TrialEnd, TrialFacts
 from shapeft_tune.tracking.sweep_run import open_sweep_run
 from shapeft_tune.tracking.wire import (
     CONFIG_FILE,
+    ENDED_BY,
     FAILURE,
     LONGEST_MESSAGE,
     METRIC_NAME,
@@ -24,8 +30,11 @@ from shapeft_tune.tracking.wire import (
     STATE,
     TEST_COUNTS,
     axes_of,
+    cell_key,
     counts_text,
+    environment_tags_of,
     params_of,
+    place_tags_of,
     storable,
     tags_of,
 )
@@ -40,8 +49,10 @@ SWEEP_STATUS = {
     SweepEnding.STOPPED: "KILLED",
     SweepEnding.FAILED: "FAILED",
 }
-CURVES = ("train/", "val/")
+CURVES = ("train/", "val/", "speed/", "system/")
 """Metrics with these prefixes are curves over optimiser steps; all others are single numbers."""
+MOST_METRICS = 800
+"""In one request, together with everything else that belongs in it: MLflow takes 1000 entries."""
 
 Key = tuple[str, str, str]
 """Strategy, role and fingerprint. Two strategies may arrive at the same experiment, and so may a search and
@@ -54,12 +65,20 @@ class _Known:
 
     run_id: str
     state: str
+    parent_id: str
+    """Of its cell; in a record of before, of the sweep."""
+    cell: tuple[str, str, str]
     values: dict[str, float] = field(default_factory=dict)
     """Latest value of every metric."""
+    has_data_sets: bool = False
     config_attached: bool = False
     """By this process."""
+    place: Place | None = None
+    """As this process was told last."""
     last_steps: dict[str, int] | None = None
     """Last step of every curve; None while nobody has looked."""
+    ended_ms: int | None = None
+    """When it ended, the last time that it did."""
 
 
 class SweepWriter:
@@ -75,9 +94,11 @@ class SweepWriter:
         self._experiment_id = experiment_id
         self._parent_id = parent_id
         self._metric = metric
+        runs = list(all_runs(client, experiment_id))
+        self._cells = CellRuns(client, experiment_id, parent_id, runs)
         self._known = {
             _key(run.data.tags): _known(run)
-            for run in all_runs(client, experiment_id)
+            for run in runs
             if "fingerprint" in run.data.tags  # people may put runs of their own beside the sweep's
         }
 
@@ -89,15 +110,17 @@ class SweepWriter:
         artifact_uri: str | None,
         question: str,
         metric: tuple[str, int],
-    ) -> SweepWriter:
-        """Find or make the sweep's experiment and its own run."""
+        began_ms: int | None = None,
+    ) -> Self:
+        """Find or make the sweep's experiment and its own run, which began then, by default now."""
         experiment = find_experiment(client, sweep)
         if experiment:
             experiment_id = experiment.experiment_id
         else:
             tags = {NOTE: question} if question else None
             experiment_id = client.create_experiment(sweep, artifact_uri, tags)
-        return cls(client, experiment_id, open_sweep_run(client, experiment_id, sweep, question), metric)
+        run_id = open_sweep_run(client, experiment_id, sweep, question, began_ms)
+        return cls(client, experiment_id, run_id, metric)
 
     def has_ended(self, strategy: str, role: str, fingerprint: str) -> bool:
         """Return whether the trial's end is written down."""
@@ -106,24 +129,24 @@ class SweepWriter:
 
     def start(self, facts: TrialFacts, now_ms: int) -> None:
         """Make the trial's run, or go on with the one that is there."""
-        run = self._stored_run(facts)
+        run, tags = self._stored_run(facts), self._tags(facts, now_ms)
         if run is None:
-            tags = tags_of(facts) | {
-                PARENT: self._parent_id,
-                METRIC_NAME: self._metric[0],
-                METRIC_VERSION: str(self._metric[1]),
-                STATE: RUNNING,
-            }
             run = self._client.create_run(self._experiment_id, now_ms, tags, facts.title)
         elif run.data.tags[STATE] != RUNNING or run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
-            self._client.set_tag(run.info.run_id, STATE, RUNNING)
             if FAILURE in run.data.tags:
                 self._client.delete_tag(run.info.run_id, FAILURE)
-        self._describe(run, facts, now_ms)
-        known = self._known[_key(tags_of(facts))] = _known(run)
-        known.state = RUNNING
+        self._describe(run, facts, tags, now_ms)
+        known = self._known[_key(tags)] = _known(run)
+        known.state, known.parent_id = RUNNING, tags[PARENT]
         known.last_steps = self._last_steps(known)
+
+    def began(self, facts: TrialFacts, place: Place, now_ms: int) -> None:
+        """Note where a running trial got its slot."""
+        run = self._run_of(facts, now_ms)
+        if run.state == RUNNING and run.place != place:
+            self._log(run.run_id, {}, now_ms, tags=place_tags_of(place))
+            run.place = place
 
     def progress(self, facts: TrialFacts, step: int, metrics: Mapping[str, float], now_ms: int) -> None:
         """Add a point to each curve that does not reach this step yet.
@@ -133,7 +156,7 @@ class SweepWriter:
         run = self._run_of(facts, now_ms)
         reached = self._last_steps(run)
         new = {name: value for name, value in storable(metrics).items() if step > reached.get(name, -1)}
-        self._log(run.run_id, new, now_ms, step)
+        self._log(run.run_id, new, now_ms, step=step)
         run.values.update(new)
         reached.update(dict.fromkeys(new, step))
 
@@ -156,33 +179,50 @@ class SweepWriter:
             self._client.log_artifact(run.run_id, shutil.copy(path, Path(folder) / name))
 
     def keep_counts(self, facts: TrialFacts, end: TrialEnd, now_ms: int) -> None:
-        """Keep the test folds' confusion matrix with a run, to be called before :meth:`end`."""
-        text = None if end.test_counts_KK is None else counts_text(end.test_counts_KK)
-        if text:
-            run = self._run_of(facts, now_ms)
-            if run.state != end.ending:
-                self._client.set_tag(run.run_id, TEST_COUNTS, text)
+        """Name the data that a trial opened and draw a confirmation's confusion matrix, before :meth:`end`.
+
+        The matrix itself goes with the end. Nothing of this may hide an ending, so it is a write of its own.
+        """
+        run = self._run_of(facts, now_ms)
+        labels = None if run.has_data_sets else labels_in(end.artifacts.get(LABELS_FILE))
+        if labels:
+            self._client.log_inputs(run.run_id, inputs_of(data_parts(facts, labels)))
+            run.has_data_sets = True
+        counts = end.artifacts.get(CONFUSION_FILE)
+        if run.state != end.ending and counts and facts.role is Role.CONFIRMATION:
+            with tempfile.TemporaryDirectory() as folder:
+                picture = Path(folder) / PICTURE_FILE
+                if draw_confusion(counts, picture, facts.title):
+                    self._client.log_artifact(run.run_id, str(picture))
 
     def end(self, facts: TrialFacts, end: TrialEnd, now_ms: int) -> None:
         """Write down how the trial ended; the state comes last, and is there only when all else is."""
         run = self._run_of(facts, now_ms)
         if run.state == end.ending:
+            self._adopt(run, facts, now_ms)
             return
         if run.state != RUNNING:  # it had ended otherwise, and nobody told that it was run again
             self.start(facts, now_ms)
             run = self._run_of(facts, now_ms)
         new = {name: value for name, value in storable(end.metrics).items() if run.values.get(name) != value}
-        self._log(run.run_id, new, now_ms)
-        run.values.update(new)
-        if end.message:
-            self._client.set_tag(run.run_id, FAILURE, end.message[-LONGEST_MESSAGE:])
         self._client.set_terminated(run.run_id, RUN_STATUS[end.ending], now_ms)
-        self._client.set_tag(run.run_id, STATE, str(end.ending))
-        run.state = str(end.ending)
+        self._log(run.run_id, new, now_ms, tags=_ending_tags(end))
+        run.values.update(new)
+        run.state, run.ended_ms = str(end.ending), now_ms
 
-    def close(self, ending: SweepEnding) -> None:
-        """End the sweep's own run."""
-        self._client.set_terminated(self._parent_id, SWEEP_STATUS[ending])
+    def close(self, ending: SweepEnding, ended_by: str = "", now_ms: int | None = None) -> None:
+        """End the runs of the cells and the sweep's own.
+
+        Args:
+            ending: how the sweep ended; cells that have all that was begun ended well.
+            ended_by: what ended the sweep early although nothing went wrong, such as a used-up budget.
+            now_ms: when; by default now.
+        """
+        unfinished = {run.cell for run in self._known.values() if run.state == RUNNING}
+        self._cells.close(SWEEP_STATUS[ending], unfinished, now_ms)
+        if ended_by:
+            self._client.set_tag(self._parent_id, ENDED_BY, ended_by)
+        self._client.set_terminated(self._parent_id, SWEEP_STATUS[ending], now_ms)
 
     def _run_of(self, facts: TrialFacts, now_ms: int) -> _Known:
         """Return the trial's run, made now if its start was never told or never written."""
@@ -202,16 +242,32 @@ class SweepWriter:
         found = self._client.search_runs([self._experiment_id], query, max_results=1)
         return found[0] if found else None
 
-    def _describe(self, run: Run, facts: TrialFacts, now_ms: int) -> None:
-        """Write what never changes, unless it is there."""
-        from mlflow.entities import Param
+    def _tags(self, facts: TrialFacts, now_ms: int) -> dict[str, str]:
+        """Return all tags of a trial that runs."""
+        return tags_of(facts) | {
+            PARENT: self._cells.reopen(facts, now_ms),
+            METRIC_NAME: self._metric[0],
+            METRIC_VERSION: str(self._metric[1]),
+            STATE: RUNNING,
+        }
 
-        missing = {name: text for name, text in params_of(facts).items() if name not in run.data.params}
-        if missing:
-            self._client.log_batch(run.info.run_id, params=[Param(*item) for item in missing.items()])
-        axes = axes_of(facts)
-        if axes.keys() - run.data.metrics.keys():
-            self._log(run.info.run_id, axes, now_ms)
+    def _describe(self, run: Run, facts: TrialFacts, tags: Mapping[str, str], now_ms: int) -> None:
+        """Write what never changes and the tags, unless they are there."""
+        known = run.data
+        self._log(
+            run.info.run_id,
+            {name: value for name, value in axes_of(facts).items() if name not in known.metrics},
+            now_ms,
+            params={name: text for name, text in params_of(facts).items() if name not in known.params},
+            tags={name: text for name, text in tags.items() if known.tags.get(name) != text},
+        )
+
+    def _adopt(self, run: _Known, facts: TrialFacts, now_ms: int) -> None:
+        """Put an ended trial of a record of before under its cell, and give it the tags that it lacks."""
+        parent_id = self._cells.of(facts, now_ms)
+        if run.parent_id != parent_id:
+            self._log(run.run_id, {}, now_ms, tags=tags_of(facts) | {PARENT: parent_id})
+            run.parent_id = parent_id
 
     def _last_steps(self, run: _Known) -> dict[str, int]:
         if run.last_steps is None:
@@ -222,12 +278,35 @@ class SweepWriter:
             }
         return run.last_steps
 
-    def _log(self, run_id: str, metrics: Mapping[str, float], now_ms: int, step: int = 0) -> None:
-        from mlflow.entities import Metric
+    def _log(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        now_ms: int,
+        *,
+        step: int = 0,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write all in one request, or metrics in more where they are very many; tags come last."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        if metrics:
-            points = [Metric(name, value, now_ms, step) for name, value in metrics.items()]
-            self._client.log_batch(run_id, metrics=points)
+        points = [Metric(name, value, now_ms, step) for name, value in metrics.items()]
+        while len(points) > MOST_METRICS:
+            self._client.log_batch(run_id, points[:MOST_METRICS])
+            points = points[MOST_METRICS:]
+        words = [Param(name, text) for name, text in (params or {}).items()]
+        labels = [RunTag(name, text) for name, text in (tags or {}).items()]
+        if points or words or labels:
+            self._client.log_batch(run_id, points, words, labels)
+
+
+def _ending_tags(end: TrialEnd) -> dict[str, str]:
+    """Return the tags of an end. MLflow writes a request's tags after its metrics, in one transaction."""
+    text = None if end.test_counts_KK is None else counts_text(end.test_counts_KK)
+    failure = end.message[-LONGEST_MESSAGE:]
+    found = environment_tags_of(end.environment) | ({TEST_COUNTS: text} if text else {})
+    return found | ({FAILURE: failure} if failure else {}) | {STATE: str(end.ending)}
 
 
 def _key(tags: Mapping[str, Any]) -> Key:
@@ -235,4 +314,12 @@ def _key(tags: Mapping[str, Any]) -> Key:
 
 
 def _known(run: Run) -> _Known:
-    return _Known(run.info.run_id, run.data.tags[STATE], dict(run.data.metrics))
+    return _Known(
+        run_id=run.info.run_id,
+        state=run.data.tags[STATE],
+        parent_id=run.data.tags.get(PARENT, ""),
+        cell=cell_key(run.data.tags),
+        values=dict(run.data.metrics),
+        has_data_sets=bool(run.inputs and run.inputs.dataset_inputs),
+        ended_ms=run.info.end_time,
+    )

@@ -8,7 +8,7 @@ to resume from it, and a trial that is stopped while telling has lost nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,10 @@ import torch
 from shapeft_tune.config.data import Augmentation
 from shapeft_tune.config.inputs import Windows
 from shapeft_tune.config.trial import TrialConfig
+from shapeft_tune.config.tuning import FinetuneTuning, LoraTuning
 from shapeft_tune.data import Batch, Samples, prefetched, samples_on, training_batches
 from shapeft_tune.errors import Interrupted, NonFiniteLoss
+from shapeft_tune.models.tuning import rests
 from shapeft_tune.train.checkpoint import (
     Checkpoint,
     load_tensors,
@@ -32,6 +34,7 @@ from shapeft_tune.train.checkpoint import (
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
 from shapeft_tune.train.halving import cut_smaller, explained, halving
 from shapeft_tune.train.memory import free, ran_out
+from shapeft_tune.train.monitor import Monitor, monitoring
 from shapeft_tune.train.optimiser import schedule_factor, set_learning_rate
 from shapeft_tune.train.parallel import shared_backward
 from shapeft_tune.train.results import Progress
@@ -53,6 +56,16 @@ class Position:
     """Those of ``seconds`` that steps of training took."""
     best_step: int = 0
     best_miou: float = -1.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the steps between two validations amount to."""
+
+    loss: float
+    """Mean over them."""
+    readings: Mapping[str, float]
+    """Speed, and what they took of the machine; see ``monitor.py``."""
 
 
 def train_step(setup: Setup, batch: Batch, lr: float) -> torch.Tensor:
@@ -101,14 +114,15 @@ def train(
     setup.team.require_same(position.step, trained_state(setup.model))
     device, splits = setup.compute.device, setup.splits
     training, validation = samples_on(device, splits.train), samples_on(device, splits.validation)
-    while position.step < setup.steps:
-        until = min(_next_multiple(position.step, setup.config.validation.every), setup.steps)
-        position, losses = _train_until(setup, training, folder, position, until, should_stop)
-        position, progress = _validated(
-            setup, validation, folder, position, torch.stack(losses).mean().item()
-        )
-        _save(setup, folder, position)
-        on_progress(progress)
+    with monitoring(device) as monitor:
+        while position.step < setup.steps:
+            before, until = position.step, _next_validation(setup, position.step)
+            monitor.begin()
+            position, losses = _train_until(setup, training, folder, position, until, should_stop, monitor)
+            trained = Trained(torch.stack(losses).mean().item(), monitor.readings(until - before))
+            position, progress = _validated(setup, validation, folder, position, trained)
+            _save(setup, folder, position)
+            on_progress(progress)
     return position
 
 
@@ -119,12 +133,13 @@ def _train_until(
     position: Position,
     until: int,
     should_stop: Callable[[], bool],
+    monitor: Monitor,
 ) -> tuple[Position, list[torch.Tensor]]:
     setup.model.train()
     started = time.perf_counter()
     losses: list[torch.Tensor] = []
     with closing(_batches(setup, samples, position.step, until)) as batches:
-        for step, batch in zip(range(position.step, until), batches, strict=True):
+        for step, batch in zip(range(position.step, until), monitor.waiting_for(batches), strict=True):
             setup.model.set_progress(step / setup.steps)
             losses.append(train_step(setup, batch, learning_rate(setup, step)))
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == until:
@@ -197,8 +212,21 @@ def learning_rate(setup: Setup, step: int) -> float:
     return training.optimiser.lr * schedule_factor(training.schedule, step, setup.steps)
 
 
+def encoder_learning_rate(setup: Setup, step: int) -> float | None:
+    """Return the encoder's learning rate at a step, 0 while it rests; None where it has none of its own.
+
+    Where its layers have different ones, that of the last layer, the highest.
+    """
+    tuning = setup.config.model.tuning
+    if not isinstance(tuning, FinetuneTuning | LoraTuning):
+        return None
+    groups = (group for group in setup.optimiser.param_groups if group["name"].startswith("encoder"))
+    highest = max(group["lr_ratio"] for group in groups)
+    return 0.0 if rests(tuning, step / setup.steps) else learning_rate(setup, step) * float(highest)
+
+
 def _validated(
-    setup: Setup, samples: Samples, folder: Path, position: Position, train_loss: float
+    setup: Setup, samples: Samples, folder: Path, position: Position, trained: Trained
 ) -> tuple[Position, Progress]:
     started = time.perf_counter()
     evaluation = evaluate_split(setup, setup.splits.validation, samples)
@@ -210,12 +238,14 @@ def _validated(
     progress = Progress(
         step=position.step,
         steps=setup.steps,
-        train_loss=train_loss,
+        train_loss=trained.loss,
         lr=learning_rate(setup, position.step - 1),
+        lr_encoder=encoder_learning_rate(setup, position.step - 1),
         validation=scores,
         validation_loss=evaluation.loss,
         best_miou=position.best_miou,
         seconds=position.seconds,
+        readings=trained.readings,
     )
     return position, progress
 
@@ -268,8 +298,9 @@ def _resumed(setup: Setup, folder: Path) -> Position:
     return position
 
 
-def _next_multiple(step: int, of: int) -> int:
-    return (step // of + 1) * of
+def _next_validation(setup: Setup, step: int) -> int:
+    every = setup.config.validation.every
+    return min((step // every + 1) * every, setup.steps)
 
 
 def _require_finite(losses: list[torch.Tensor], step: int) -> None:

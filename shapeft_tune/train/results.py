@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from shapeft_tune.train.evaluate import Evaluation
 
 RESULT_FILE = "result.json"
 LABELS_FILE = "labels.json"
-"""Which patches a trial learns from, written before it does."""
+"""Which patches a trial learns from (``labelled_patches``), and how many it is scored on (``patches``, by
+split), written before it begins."""
+CURVES = ("miou", "miou_seed20", "overall_accuracy", "macro_f1")
+"""Scores of validation that are recorded over steps."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,23 @@ class Progress:
     best_miou: float
     seconds: float
     """Time spent so far, over all the pieces of the trial."""
+    lr_encoder: float | None = None
+    """Of the encoder, at this step; None where it is not trained or trained as all the rest."""
+    readings: Mapping[str, float] = field(default_factory=dict)
+    """Speed of the steps since the last validation, and what they took of the machine, by record's names."""
 
     def metrics(self) -> dict[str, float]:
         """Return what is recorded over steps, by the record's names."""
         scores = self.validation.summary()
+        rates = {"train/lr": self.lr}
+        if self.lr_encoder is not None:
+            rates["train/lr_encoder"] = self.lr_encoder
         return {
             "train/loss": self.train_loss,
-            "train/lr": self.lr,
+            **rates,
             "val/loss": self.validation_loss,
-            "val/miou": scores["miou"],
-            "val/miou_seed20": scores["miou_seed20"],
-            "val/overall_accuracy": scores["overall_accuracy"],
+            **{f"val/{name}": scores[name] for name in CURVES},
+            **self.readings,
         }
 
 
@@ -102,8 +111,9 @@ class TrialResult:
 
     def metrics(self) -> dict[str, float]:
         """Return what is recorded once, by the record's names."""
+        validation = self.validation.summary()
         found = {
-            "best/val_miou": self.validation.miou,
+            **{f"best/val_{name}": validation[name] for name in CURVES},
             "best/step": self.best_step,
             "cost/seconds": self.seconds,
             "cost/trainable_parameters": self.trainable_parameters,
@@ -113,11 +123,15 @@ class TrialResult:
             found["cost/steps_per_second"] = self.steps_per_second
         if self.peak_memory_bytes is not None:
             found["cost/peak_memory_gb"] = self.peak_memory_bytes / 1e9
+        found |= self._by_class("best/iou", self.validation)
         if self.test:
             found |= {f"test/{name}": value for name, value in self.test.summary().items()}
-            by_class = zip(self.class_names, self.test.iou, strict=True)
-            found |= {f"test/iou/{name}": iou for name, iou in by_class if iou is not None}
+            found |= self._by_class("test/iou", self.test)
         return found
+
+    def _by_class(self, prefix: str, scores: Scores) -> dict[str, float]:
+        by_class = zip(self.class_names, scores.iou, strict=True)
+        return {f"{prefix}/{name}": iou for name, iou in by_class if iou is not None}
 
     def save(self, folder: Path) -> None:
         """Write atomically; the file's presence means that the trial is done."""

@@ -17,6 +17,7 @@ from shapeft_tune.config.tuning import FinetuneTuning
 from shapeft_tune.data import problems_with
 from shapeft_tune.errors import DataError, UserError, WeightsError
 from shapeft_tune.train.checkpoint import load_tensors, restore
+from shapeft_tune.train.environment import note_environment
 from shapeft_tune.train.evaluate import Evaluation, evaluate_split
 from shapeft_tune.train.halving import explained
 from shapeft_tune.train.loop import BEST, LAST, train
@@ -124,8 +125,14 @@ def evaluate_trial(folder: Path, places: Places, fold: str, device: str | None =
 def _note_beginning(setup: Setup, folder: Path) -> None:
     if setup.weights:
         _note(folder / WEIGHTS_FILE, dict(setup.weights))
-    labelled = [patch.id for patch in setup.splits.train.patches]
-    write_atomically(folder / LABELS_FILE, json.dumps({"labelled_patches": labelled}).encode())
+    splits = setup.splits
+    patches = {"validation": len(splits.validation)}
+    if splits.role is Role.CONFIRMATION:
+        patches["test"] = len(splits.test)
+    labelled = [patch.id for patch in splits.train.patches]
+    labels = {"labelled_patches": labelled, "patches": patches}
+    write_atomically(folder / LABELS_FILE, json.dumps(labels).encode())
+    note_environment(setup.compute, folder)
 
 
 def _note(path: Path, content: Mapping[str, Any]) -> None:

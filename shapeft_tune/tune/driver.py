@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.config.sweep import SweepConfig
-from shapeft_tune.tracking import Recorder, TrialFacts
+from shapeft_tune.tracking import Place, Recorder, TrialFacts
+from shapeft_tune.tracking.facts import CELL_WALL_SECONDS
 from shapeft_tune.tune.cluster.room import Capacity, Room
 from shapeft_tune.tune.cluster.slots import Slot, slots_of
 from shapeft_tune.tune.faults import MACHINE, worth_another_try
@@ -23,6 +24,9 @@ from shapeft_tune.tune.recording import end_of, facts_of
 from shapeft_tune.tune.spending import Spending
 from shapeft_tune.tune.status.whereabouts import Whereabouts
 from shapeft_tune.tune.storage.trial_files import TrialFiles
+
+if TYPE_CHECKING:
+    from shapeft_tune.tune.preflight import Contents
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class Driver:
         shares: Mapping[str, float] | None = None,
         lost: Callable[[], str] = lambda: "",
         capacity: Callable[[], Capacity] = lambda: Capacity(math.inf, math.inf),
+        contents: Contents | None = None,
     ) -> None:
         """Take over what a dead driver left.
 
@@ -85,6 +90,7 @@ class Driver:
             shares: of a GPU, by the key of each cell that leaves it to a measurement.
             lost: tells why the ledger is no longer this driver's; empty while it is.
             capacity: tells what the cluster has; asked where trials are shared by processes.
+            contents: what data and weights amount to, for the record.
         """
         self._sweep = sweep
         self._ledger = ledger
@@ -92,6 +98,7 @@ class Driver:
         self._folder = folder
         self._on_event = on_event
         self._lost = lost
+        self._contents = contents
         self.share(shares or {})
         self._left_over = [trial for cell in ledger.cells.values() for trial in cell.unfinished()]
         self._open = dict(ledger.cells)
@@ -143,7 +150,7 @@ class Driver:
         if trial is None:
             return None
         slot = self._slots[trial.cell.key]
-        facts = facts_of(self._sweep.name, trial)
+        facts = facts_of(self._sweep.name, trial, self._contents)
         self._running[ray_id] = Running(trial, facts, slot, trial.spent)
         self._busy[trial.cell.key] += 1
         self._spending.started(trial)
@@ -165,8 +172,10 @@ class Driver:
     def began(self, ray_id: str, host: str, process: int, device: str) -> None:
         """Note that a trial got its slot."""
         self._whereabouts.began(ray_id, host, process, device)
-        self._spending.began(self._running[ray_id].trial)
-        self._tell(Event("began", self._running[ray_id].trial))
+        running = self._running[ray_id]
+        self._spending.began(running.trial)
+        self._recorder.trial_began(running.facts, Place(host, device))
+        self._tell(Event("began", running.trial))
 
     def progressed(
         self,
@@ -272,7 +281,10 @@ class Driver:
 
     def _record_end(self, trial: LedgerTrial) -> None:
         end = end_of(trial, trial.state, trial.message, self._files.results(trial))
-        self._recorder.trial_ended(facts_of(self._sweep.name, trial), end)
+        if trial.role is Role.SEARCH:
+            wall = {CELL_WALL_SECONDS: self._ledger.cells[trial.cell.key].wall_seconds}
+            end = replace(end, metrics={**end.metrics, **wall})
+        self._recorder.trial_ended(facts_of(self._sweep.name, trial, self._contents), end)
 
     def _tries_again(self, running: Running, outcome: Outcome) -> bool:
         name = f"{running.trial.role}:{running.trial.storage_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 from shapeft_tune.config.protocol import Role
@@ -13,13 +14,23 @@ from shapeft_tune.scores import CONFUSION_FILE, Counts, pooled_test_counts
 from shapeft_tune.tracking import Ending, TrialEnd, TrialFacts
 from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 
+if TYPE_CHECKING:
+    from shapeft_tune.tune.preflight import Contents
+
 logger = logging.getLogger(__name__)
 
-ARTIFACTS = ("labels.json", "result.json", CONFUSION_FILE)
+ENVIRONMENT_FILE = "environment.json"
+ARTIFACTS = ("labels.json", "result.json", ENVIRONMENT_FILE, CONFUSION_FILE)
 
 
-def facts_of(sweep: str, trial: LedgerTrial) -> TrialFacts:
-    """Return what is known of a trial before it starts."""
+def facts_of(sweep: str, trial: LedgerTrial, contents: Contents | None = None) -> TrialFacts:
+    """Return what is known of a trial before it starts.
+
+    Args:
+        sweep: its name.
+        trial: as the ledger has it.
+        contents: what data and weights amount to, where that was looked at.
+    """
     return TrialFacts(
         sweep=sweep,
         strategy=trial.cell.strategy,
@@ -31,6 +42,8 @@ def facts_of(sweep: str, trial: LedgerTrial) -> TrialFacts:
         config=trial.config.canonical(),
         sampled=trial.sampled,
         origin=trial.origin if trial.role is Role.SEARCH else "",
+        data_digest=contents.data if contents else "",
+        contents=contents.by_strategy.get(trial.cell.strategy, {}) if contents else {},
     )
 
 
@@ -44,6 +57,7 @@ def end_of(trial: LedgerTrial, state: State, message: str, folder: Path) -> Tria
         folder: its own.
     """
     from shapeft_tune.train import TrialResult  # torch: not needed to look at a ledger
+    from shapeft_tune.train.environment import read_environment
 
     try:
         result = TrialResult.load(folder)
@@ -58,7 +72,14 @@ def end_of(trial: LedgerTrial, state: State, message: str, folder: Path) -> Tria
     }
     if result:
         metrics |= result.metrics()
-    return TrialEnd(Ending(state), metrics, message, files, test_counts_KK=_test_counts(trial, files))
+    return TrialEnd(
+        ending=Ending(state),
+        metrics=metrics,
+        message=message,
+        artifacts=files,
+        environment=read_environment(folder),
+        test_counts_KK=_test_counts(trial, files),
+    )
 
 
 def _test_counts(trial: LedgerTrial, files: Mapping[str, Path]) -> Counts | None:

@@ -22,6 +22,7 @@ from shapeft_tune.config.sweep import SweepConfig
 from shapeft_tune.tracking import Recorder, SweepEnding
 from shapeft_tune.tune.cluster.cluster import ClusterGone, ClusterOptions, capacity, cluster, require_slots
 from shapeft_tune.tune.cluster.peaks import measured_shares
+from shapeft_tune.tune.declared import keep_declared
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.ledger.counts import CellCounts, count_cell
 from shapeft_tune.tune.ledger.generations import next_generation
@@ -31,7 +32,7 @@ from shapeft_tune.tune.ledger.ledger_storage import open_storage
 from shapeft_tune.tune.ledger.lock import sole_driver
 from shapeft_tune.tune.orders import STOP_FILE, Order
 from shapeft_tune.tune.parallel import COORDINATOR
-from shapeft_tune.tune.preflight import Tell, check_sweep, require_writable
+from shapeft_tune.tune.preflight import Contents, Tell, check_sweep, require_writable
 from shapeft_tune.tune.spending import Spending
 from shapeft_tune.tune.status.whereabouts import forget_places
 from shapeft_tune.tune.storage.storage import TrialStorage
@@ -117,14 +118,16 @@ def run_sweep(
         storage = open_storage(options.ledger_url, folder)
         with _leased(storage, sweep, folder, options, tell) as lost:
             ledger = Ledger.open(folder, sweep, contents.data, contents.by_strategy, storage)
+            keep_declared(folder, sweep)
             if options.retry_failed and (again := ledger.reopen_failed()):
                 tell(f"{again} failed trials are run again")
-            return _run_missing(sweep, ledger, places, options, on_event, lost, tell)
+            return _run_missing(sweep, ledger, contents, places, options, on_event, lost, tell)
 
 
 def _run_missing(
     sweep: SweepConfig,
     ledger: Ledger,
+    contents: Contents,
     places: Places,
     options: RunOptions,
     on_event: OnEvent,
@@ -137,8 +140,8 @@ def _run_missing(
     files.take_stop_back()
     with _cluster_for(ledger, options, folder) as cluster_is_there:
         artifacts = places.home / "artifacts"
-        recorder = Recorder.open(options.tracking_uri, sweep.name, artifacts, sweep.question, METRIC)
-        ending = SweepEnding.FAILED
+        recorder = Recorder.open(options.tracking_uri, sweep.name, folder, artifacts, sweep.question, METRIC)
+        ending, ended_by = SweepEnding.FAILED, ""
         try:
             driver = Driver(
                 sweep,
@@ -149,6 +152,7 @@ def _run_missing(
                 files=files,
                 lost=lost,
                 capacity=capacity,
+                contents=contents,
             )
             driver.complete_record()
             if not driver.done:
@@ -158,17 +162,24 @@ def _run_missing(
                     _place_trials(driver, ledger, places, options, tell, function)
                 finally:
                     driver.close()
-            ending = SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED
+            ending, ended_by = _ending(driver)
         finally:
-            recorder.close(ending)
+            recorder.close(ending, ended_by)
     return SweepRun(
         sweep=sweep,
         counts=ledger.counts(),
-        stopped=ending is SweepEnding.STOPPED,
+        stopped=driver.stopping,
         obstacle=driver.obstacle,
         limit=driver.limit,
         record_problems=recorder.problems,
     )
+
+
+def _ending(driver: Driver) -> tuple[SweepEnding, str]:
+    """Return how the sweep ended and what ended it early, if that was foreseen: a budget is no accident."""
+    if driver.limit and not driver.obstacle:
+        return SweepEnding.FINISHED, f"budget: {driver.limit.removeprefix('budget.')}"
+    return (SweepEnding.STOPPED if driver.stopping else SweepEnding.FINISHED), ""
 
 
 def _cluster_for(

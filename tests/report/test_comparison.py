@@ -12,7 +12,6 @@ from torchmetrics.segmentation import MeanIoU
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report import CellSummary, Run, compare
-from shapeft_tune.report.comparison.cells import interval
 from shapeft_tune.scores import Counts, Scores
 
 Make = Callable[..., Run]
@@ -52,7 +51,9 @@ def test_the_numbers_of_a_finished_cell_are_those_of_its_seeds(sweep: SweepConfi
     assert cell.confirmation_trials == 2
     assert cell.val_miou_best == 0.5
     assert cell.test_miou_mean == pytest.approx(0.43)
-    assert (cell.test_miou_low, cell.test_miou_high) == pytest.approx((low, high))
+    assert (cell.test_miou_low, cell.test_miou_high) == pytest.approx((low, high))  # no patches: over seeds
+    assert cell.interval_over == "seeds"
+    assert cell.miou_by_seed == {1: 0.40, 2: 0.46}
     assert cell.test_miou_seed20_mean == pytest.approx(0.41)
     assert cell.test_overall_accuracy_mean == pytest.approx(0.75)
     assert cell.best_config == {"training.optimiser.lr": 1e-3}
@@ -61,20 +62,16 @@ def test_the_numbers_of_a_finished_cell_are_those_of_its_seeds(sweep: SweepConfi
     assert (cell.missing_search_trials, cell.missing_confirmations) == (0, 0)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 20])
-def test_the_interval_is_students_over_the_seeds(count: int) -> None:
-    values = np.random.default_rng(count).normal(0.5, 0.02, count)
-    expected = stats.t.interval(0.95, count - 1, values.mean(), values.std(ddof=1) / np.sqrt(count))
-    assert interval(list(values)) == pytest.approx(expected)
-
-
-def test_the_interval_stays_between_nothing_and_all() -> None:
-    assert interval([0.01, 0.99]) == (0.0, 1.0)
+def test_the_interval_stays_between_nothing_and_all(sweep: SweepConfig, run: Make) -> None:
+    seeds = [run(1e-3, seed, test__miou=miou) for seed, miou in ((1, 0.01), (2, 0.99))]
+    cell = summary(sweep, run(1e-3, best__val_miou=0.5), *seeds)
+    assert (cell.test_miou_low, cell.test_miou_high) == (0.0, 1.0)
 
 
 def test_one_seed_has_no_interval(sweep: SweepConfig, run: Make) -> None:
     cell = summary(sweep, run(1e-3, best__val_miou=0.5), run(1e-3, 1, test__miou=0.4))
     assert (cell.test_miou_mean, cell.test_miou_low, cell.test_miou_high) == (0.4, None, None)
+    assert cell.interval_over == ""
     assert cell.missing_confirmations == 1
 
 
@@ -140,6 +137,9 @@ def test_trials_that_a_budget_left_out_are_not_missing(sweep: SweepConfig, run: 
     assert counts(searched, device_hours=0.026) == (2, 0)
     assert counts(searched, steps=300) == (0, 2)
     assert counts(searched, steps=301) == (2, 0)
+    hour = run(2e-3, best__val_miou=0.4, cost__cell_wall_seconds=3600.0)
+    assert counts(searched, hour, wall_hours=1, confirmation_seeds=0) == (0, 1)
+    assert counts(searched, hour, wall_hours=1.01, confirmation_seeds=0) == (1, 0)
 
 
 def changed(sweep: SweepConfig, **sections: object) -> SweepConfig:
@@ -150,6 +150,17 @@ def changed(sweep: SweepConfig, **sections: object) -> SweepConfig:
 def test_a_failed_confirmation_does_not_count(sweep: SweepConfig, run: Make) -> None:
     runs = [run(1e-3, best__val_miou=0.5), run(1e-3, 1, test__miou=0.7), run(1e-3, 2, state="failed")]
     assert summary(sweep, *runs).confirmation_trials == 1
+
+
+def test_a_seed_that_failed_for_good_is_not_missing(sweep: SweepConfig, run: Make) -> None:
+    searched = run(1e-3, best__val_miou=0.5)
+    first, failed = run(1e-3, 1, test__miou=0.7), run(1e-3, 2, state="failed")
+    cell = summary(sweep, searched, first, failed)
+    assert (cell.missing_confirmations, cell.failed_confirmations) == (0, 1)
+    again = summary(sweep, searched, first, run(1e-3, 2, state="running"))
+    assert (again.missing_confirmations, again.failed_confirmations) == (1, 0)
+    earlier_best = summary(sweep, searched, first, run(2e-3, 2, state="failed"))
+    assert (earlier_best.missing_confirmations, earlier_best.failed_confirmations) == (1, 0)
 
 
 def test_scores_that_are_no_numbers_are_no_scores(sweep: SweepConfig, run: Make) -> None:
@@ -251,7 +262,8 @@ def test_a_failed_fold_leaves_its_seed_out(rotating: SweepConfig, run: Make) -> 
     failed = run(1e-3, 1, rotation=2, state="failed")
     runs = [run(1e-3, best__val_miou=0.5), *five_folds(run, 1, without=(2,)), failed]
     cell = summary(rotating, *runs)
-    assert (cell.confirmation_trials, cell.test_miou_mean, cell.incomplete_seeds) == (0, None, 1)
+    assert (cell.confirmation_trials, cell.test_miou_mean) == (0, None)
+    assert (cell.missing_confirmations, cell.failed_confirmations, cell.incomplete_seeds) == (2, 1, 0)
 
 
 def test_a_fold_whose_matrix_is_lost_leaves_its_seed_out(rotating: SweepConfig, run: Make) -> None:

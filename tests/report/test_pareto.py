@@ -13,7 +13,9 @@ from shapeft_tune.report import Comparison, Run, compare, write_report
 from shapeft_tune.report.comparison.pareto import Point, front_of
 from shapeft_tune.report.figures import fronts
 from shapeft_tune.report.figures.style import COLOURS
-from shapeft_tune.report.tables import as_json, as_markdown
+from shapeft_tune.report.page import as_markdown
+from shapeft_tune.report.report import report_of
+from shapeft_tune.report.tables import as_json
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 
 Make = Callable[..., Run]
@@ -75,18 +77,18 @@ def test_only_complete_search_trials_are_on_the_front(run: Make) -> None:
 def test_a_report_has_the_front_of_every_cell_where_cost_is_an_objective(
     by_cost: SweepConfig, sweep: SweepConfig, runs: list[Run]
 ) -> None:
-    comparison = compare(by_cost, runs)
-    cells = json.loads(as_json(comparison))["cells"]
+    report = report_of(by_cost, runs)
+    cells = json.loads(as_json(report))["cells"]
     assert [len(cell["front"]) for cell in cells] == [0, 0, 2, 1]
     assert cells[2]["front"][0] == {
         "val_miou": 0.4,
         "device_seconds": 10.0,
         "config": {"training.optimiser.lr": 0.002},
     }
-    text = as_markdown(comparison)
+    text = as_markdown(report)
     assert "| utae | 10 % | 6 | 10 | 0.400 | `training.optimiser.lr=0.002` |" in text
     assert "| utae | 10 % | 6 | 120" not in text
-    alone = compare(sweep, runs)
+    alone = report_of(sweep, runs)
     assert "Pareto" not in as_markdown(alone)
     assert "front" not in as_json(alone)
 
@@ -115,7 +117,7 @@ def test_the_figure_has_a_panel_per_setting_and_a_line_per_strategy(
 
 def test_a_written_report_shows_the_figure(by_cost: SweepConfig, runs: list[Run], tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    record = Recorder.open(store, "demo", None)
+    record = Recorder.open(store, "demo", tmp_path / "demo")
     for each in runs:
         record.trial_ended(each.facts, TrialEnd(Ending(each.state), each.metrics))
     record.close()

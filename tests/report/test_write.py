@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from shapeft_tune.config import SweepConfig
-from shapeft_tune.errors import TrackingError
+from shapeft_tune.errors import TrackingError, UserError
 from shapeft_tune.report import CellSummary, Run, compare, read_runs, write_report
 from shapeft_tune.scores import CONFUSION_FILE, Scores
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
@@ -32,11 +32,16 @@ def told(run: Make) -> list[Run]:
     ]
 
 
+def folder_at(store: str, sweep: str) -> Path:
+    """Return a sweep's folder beside its store."""
+    return Path(store.removeprefix("sqlite:///")).parent / sweep
+
+
 @pytest.fixture(scope="module")
 def recorded(told: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store into which the recorder wrote them."""
     file = tmp_path_factory.mktemp("recorded") / "mlflow.db"
-    record = Recorder.open(f"sqlite:///{file}", "demo", None)
+    record = Recorder.open(f"sqlite:///{file}", "demo", file.parent / "demo")
     for trial in told:
         record.trial_ended(trial.facts, TrialEnd(Ending(trial.state), trial.metrics))
     record.close()
@@ -77,7 +82,7 @@ def test_more_trials_than_a_page_holds_are_all_read(
 def test_a_config_that_was_too_long_for_a_tag_is_read_from_its_file(store: str, run: Make) -> None:
     long = run(1e-3, best__val_miou=0.5).facts
     config = {**long.config, "note": "x" * 9000}
-    record = Recorder.open(store, "other", None)
+    record = Recorder.open(store, "other", folder_at(store, "other"))
     record.trial_started(type(long)(**{**vars(long), "sweep": "other", "config": config}))
     record.close()
     (read,) = read_runs(store, "other")
@@ -88,17 +93,23 @@ def test_a_config_that_was_too_long_for_a_tag_is_read_from_its_file(store: str, 
 def five_folds(store: str, run: Make, tmp_path: Path) -> list[Run]:
     """Return a seed's five confirmations as recorded: 0 and 1 before matrices were tags, 1 without a file."""
     draw = np.random.default_rng(0)
+    matrices = [draw.integers(1, 99, (19, 19)) for _ in range(5)]
     told = [
-        run(2e-3, 1, rotation=rotation, counts_KK=draw.integers(1, 99, (19, 19)), test__miou=0.4)
-        for rotation in range(5)
+        run(2e-3, 1, rotation=rotation, counts_KK=counts_KK, test__miou=Scores.of(counts_KK).miou)
+        for rotation, counts_KK in enumerate(matrices)
     ]
-    record = Recorder.open(store, "demo", None)
+    record = Recorder.open(store, "demo", folder_at(store, "demo"))
     for rotation, trial in enumerate(told):
         (tmp_path / str(rotation)).mkdir()
         file = tmp_path / str(rotation) / CONFUSION_FILE
         assert trial.test_counts_KK is not None
         half_KK = trial.test_counts_KK // 2
-        np.savez(file, test_counts=np.stack([half_KK, trial.test_counts_KK - half_KK]))
+        np.savez(
+            file,
+            test_ids=[f"{rotation}a", f"{rotation}b"],
+            test_counts=np.stack([half_KK, trial.test_counts_KK - half_KK]),
+            class_names=[f"class {number}" for number in range(19)],
+        )
         files = {} if rotation == 1 else {CONFUSION_FILE: file}
         tagged = trial.test_counts_KK if rotation > 1 else None
         record.trial_ended(
@@ -112,7 +123,7 @@ def five_folds(store: str, run: Make, tmp_path: Path) -> list[Run]:
 def test_confusion_matrices_are_read_from_the_tag_or_else_from_the_file(
     store: str, five_folds: list[Run], caplog: pytest.LogCaptureFixture
 ) -> None:
-    read = {run.facts.fingerprint: run for run in read_runs(store, "demo", with_counts=True)}
+    read = {run.facts.fingerprint: run for run in read_runs(store, "demo", with_patches=True)}
     for rotation, trial in enumerate(five_folds):
         counts_KK = read[trial.facts.fingerprint].test_counts_KK
         if rotation == 1:
@@ -133,7 +144,7 @@ def test_no_file_is_fetched_for_fixed_folds(
 def test_a_report_on_rotated_folds_needs_all_five_matrices(
     store: str, rotating: SweepConfig, run: Make, five_folds: list[Run], tmp_path: Path
 ) -> None:
-    record = Recorder.open(store, "demo", None)
+    record = Recorder.open(store, "demo", folder_at(store, "demo"))
     best = run(2e-3, best__val_miou=0.9)
     record.trial_ended(best.facts, TrialEnd(Ending.COMPLETE, best.metrics))
     record.close()
@@ -168,9 +179,50 @@ def test_a_report_has_its_tables_figures_and_numbers(store: str, sweep: SweepCon
                 assert min(picture.size) > 200
         else:
             assert "</svg>" in path.read_text()
-    assert [path.suffix for path in files.figures] == [".png", ".svg"] * 3
-    left = {path.name for path in (tmp_path / "report").rglob("*") if path.is_file()}
-    assert left == {path.name for path in (files.markdown, files.csv, files.json, *files.figures)}
+    assert [path.suffix for path in files.figures] == [".png", ".svg"] * (len(files.figures) // 2)
+    assert {"map.svg", "over_dates.svg"} <= {path.name for path in files.figures}
+    assert files.html.read_text().count("<h2") == text.count("\n## ")
+    assert [path.name for path in files.latex] == ["results.tex"]
+    left = {path for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert left == set(files.placed_in("report"))
+
+
+def test_a_report_of_the_same_record_is_the_same_file_by_file(
+    store: str, sweep: SweepConfig, tmp_path: Path
+) -> None:
+    one, other = (write_report(sweep, store, tmp_path / name) for name in ("one", "other"))
+    for first, second in zip(one.placed_in(""), other.placed_in(""), strict=True):
+        if first != one.html:  # tells when it was written
+            assert first.read_bytes() == second.read_bytes(), first.name
+
+
+def test_the_baseline_and_published_numbers_are_those_asked_for(
+    store: str, sweep: SweepConfig, tmp_path: Path
+) -> None:
+    files = write_report(sweep, store, tmp_path / "report", baseline="croma", published=True)
+    content = json.loads(files.json.read_text())
+    assert content["baseline"] == "croma"
+    assert content["published"] == []  # the sample data set has none
+    assert "None are known for this data set" in files.html.read_text()
+    with pytest.raises(UserError, match="unet"):
+        write_report(sweep, store, tmp_path / "report", baseline="unet")
+
+
+def test_files_in_the_trials_folder_are_not_fetched(
+    store: str, rotating: SweepConfig, run: Make, five_folds: list[Run], tmp_path: Path
+) -> None:
+    """The lost matrix of the fixture's second trial is found in its folder."""
+    record = Recorder.open(store, "demo", folder_at(store, "demo"))
+    best = run(2e-3, best__val_miou=0.9)
+    record.trial_ended(best.facts, TrialEnd(Ending.COMPLETE, best.metrics))
+    record.close()
+    lost = five_folds[1].facts
+    folder = tmp_path / "demo" / "trials" / "utae" / lost.fingerprint
+    folder.mkdir(parents=True)
+    shutil.copy(tmp_path / "1" / CONFUSION_FILE, folder)
+    (folder / "result.json").write_text(json.dumps({"fingerprint": lost.fingerprint}))
+    files = write_report(rotating, store, tmp_path / "report", trials_folder=folder.parents[1])
+    assert files.comparison.cell("utae", 0.1, 6).confirmation_trials == 1
 
 
 def test_a_report_is_attached_to_the_sweep(store: str, sweep: SweepConfig, tmp_path: Path) -> None:
@@ -178,9 +230,12 @@ def test_a_report_is_attached_to_the_sweep(store: str, sweep: SweepConfig, tmp_p
     client = MlflowClient(store)
     (parent,) = client.search_runs(["1"], "tags.role = 'sweep'")
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "report")} == {
+        "report/report.html",
         "report/report.md",
         "report/cells.csv",
+        "report/differences.csv",
         "report/report.json",
+        "report/latex",
         "report/figures",
     }
 

@@ -13,6 +13,9 @@ from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking import TrialFacts
 from shapeft_tune.tracking.connection import connect
+from tests.object_store import _object_store as _object_store
+from tests.object_store import object_store as object_store
+from tests.postgres import postgres as postgres
 
 SWEEP = SweepConfig.model_validate(
     {
@@ -28,6 +31,7 @@ SWEEP = SweepConfig.model_validate(
 @pytest.fixture(autouse=True)
 def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +15,30 @@ from mlflow.tracking import MlflowClient
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking import Ending, Recorder, SweepEnding, TrialEnd, TrialFacts, recorder
+from shapeft_tune.tracking import (
+    Ending,
+    Place,
+    Recorder,
+    SweepEnding,
+    TrialEnd,
+    TrialFacts,
+    fact_writes,
+    recorder,
+)
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
 from shapeft_tune.tracking.wire import counts_of, tags_of
 from tests.tracking.conftest import SWEEP
+from tests.tracking.mlflow_server import MlflowServer
 
+ROOT = Path(__file__).resolve().parents[2]
 Trial = Callable[..., TrialFacts]
 DONE = TrialEnd(Ending.COMPLETE, {"best/val_miou": 0.4, "best/step": 20, "cost/seconds": 1.5})
 
 
-def opened(store: str, **options: Any) -> Recorder:
-    return Recorder.open(store, "demo", None, **options)
+def opened(store: str, folder: Path | None = None, **options: Any) -> Recorder:
+    """Record a sweep whose folder is by default beside its SQLite store."""
+    beside = Path(store.removeprefix("sqlite:///")).parent / "demo"
+    return Recorder.open(store, "demo", folder or beside, **options)
 
 
 def has_ended(record: Recorder, facts: TrialFacts) -> bool:
@@ -39,7 +50,7 @@ def runs_of(store: str) -> list[Any]:
     client = MlflowClient(store)
     experiment = client.get_experiment_by_name("demo")
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], "tags.role != 'sweep'")
+    found = client.search_runs([experiment.experiment_id], "tags.role != 'sweep' and tags.role != 'cell'")
     return sorted(
         found, key=lambda run: (run.data.tags["strategy"], run.data.params["training.optimiser.lr"])
     )
@@ -75,7 +86,7 @@ def test_a_trial_told_from_start_to_end_is_all_there(store: str, trial: Trial, t
     run = only_run(store)
     assert run.info.run_name == f"utae labels=0.1 dates=6 #{facts.fingerprint[:6]}"
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"training.optimiser.lr": "0.003"}
+    assert run.data.params["training.optimiser.lr"] == "0.003"
     told = {name: run.data.tags[name] for name in ("sweep", "strategy", "role", "seed", "model", "tuning")}
     assert told == {
         "sweep": "demo",
@@ -103,7 +114,7 @@ def test_a_trial_told_from_start_to_end_is_all_there(store: str, trial: Trial, t
     assert json.loads(text_of(store, run.info.run_id, "config.json", tmp_path)) == facts.config
     assert text_of(store, run.info.run_id, "result.json", tmp_path) == "{}"
 
-    parent = MlflowClient(store).get_run(run.data.tags["mlflow.parentRunId"])
+    (parent,) = MlflowClient(store).search_runs(["1"], "tags.role = 'sweep'")
     assert (parent.info.run_name, parent.info.status) == ("demo", "FINISHED")
     assert parent.data.tags["mlflow.note.content"] == "Which?"
 
@@ -111,7 +122,7 @@ def test_a_trial_told_from_start_to_end_is_all_there(store: str, trial: Trial, t
 def test_files_of_a_sqlite_store_lie_where_they_were_asked_to(
     store: str, trial: Trial, tmp_path: Path
 ) -> None:
-    record = Recorder.open(store, "demo", tmp_path / "files")
+    record = opened(store, artifact_folder=tmp_path / "files")
     record.trial_started(trial())
     record.close()
     assert only_run(store).info.artifact_uri.startswith((tmp_path / "files" / "demo").as_uri())
@@ -127,7 +138,7 @@ def test_a_pruned_and_a_failed_trial_say_so(store: str, trial: Trial) -> None:
     assert (pruned.data.tags["state"], pruned.info.status) == ("pruned", "KILLED")
     assert (failed.data.tags["state"], failed.info.status) == ("failed", "FAILED")
     assert failed.data.tags["failure"] == "the loss became NaN at step 12"
-    parent = MlflowClient(store).get_run(failed.data.tags["mlflow.parentRunId"])
+    (parent,) = MlflowClient(store).search_runs(["1"], "tags.role = 'sweep'")
     assert parent.info.status == "KILLED"
 
 
@@ -275,7 +286,7 @@ def test_a_run_whose_making_was_never_acknowledged_is_found(store: str, trial: T
     record.trial_ended(trial(), DONE)
     record.close()
     run = only_run(store)
-    assert run.data.params == {"training.optimiser.lr": "0.001"}
+    assert run.data.params["training.optimiser.lr"] == "0.001"
     assert run.data.tags["state"] == "complete"
 
 
@@ -326,15 +337,16 @@ def test_a_class_name_with_commas_is_recorded_without_them(store: str, trial: Tr
 def test_a_file_that_is_gone_is_a_problem_and_the_ending_is_kept(
     store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_PAUSES", (0.0,))
+    monkeypatch.setattr(fact_writes, "RETRY_PAUSES", (0.0,))
     record = opened(store)
     record.trial_ended(
         trial(), TrialEnd(Ending.COMPLETE, DONE.metrics, artifacts={"result.json": tmp_path / "gone"})
     )
     record.close()
     assert only_run(store).data.tags["state"] == "complete"
-    assert len(record.problems) == 1
-    assert "gone" in record.problems[0]
+    missing, advice = record.problems
+    assert "gone" in missing
+    assert "did not take 1 fact;" in advice
 
 
 def test_a_run_of_someone_else_in_the_experiment_is_left_alone(store: str, trial: Trial) -> None:
@@ -377,59 +389,68 @@ def test_nothing_is_attached_to_a_sweep_that_is_not_there(store: str, tmp_path: 
         attach_to_sweep(store, "demo", {tmp_path: "report"})
 
 
-class Server:
-    """A real MLflow server on this machine, which can be stopped and started again."""
-
-    def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self._store, self._folder = store, folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"),
-                *("--backend-store-uri", self._store, "--artifacts-destination", str(self._folder)),
-            ],
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        while not self._listens():
-            assert self._process.poll() is None, "the server ended while starting"
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        if self._process:
-            os.killpg(self._process.pid, 9)
-            self._process.wait()
-            self._process = None
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
 @pytest.fixture
-def server(store: str, tmp_path: Path) -> Iterator[Server]:
-    server = Server(store, tmp_path / "server")
+def server(store: str, tmp_path: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(store, tmp_path / "server")
     yield server
     server.stop()
 
 
-def test_an_outage_of_the_server_delays_facts_and_loses_none(
-    server: Server, store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_a_trial_runs_is_told_when_it_has_its_slot(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_started(trial())
+    record.trial_began(trial(), Place("node7", "gpu 1"))
+    record.close()
+    tags = only_run(store).data.tags
+    assert (tags["host"], tags["device"]) == ("node7", "gpu 1")
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from shapeft_tune.tracking import Recorder
+from tests.tracking.conftest import facts
+
+record = Recorder.open(sys.argv[1], "demo", Path(sys.argv[2]))
+record.trial_started(facts())
+for step in range(1, 100_000):
+    record.trial_progress(facts(), step, {"val/miou": step / 1e6})
+    print(step, flush=True)
+"""
+
+
+def test_a_driver_that_is_killed_while_it_writes_loses_no_point_and_doubles_none(
+    store: str, trial: Trial, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY_PAUSES", (0.0,))
+    arguments = [sys.executable, "-c", DRIVER, store, str(tmp_path / "demo")]
+    driver = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert driver.stdout is not None
+    while int(driver.stdout.readline()) < 30:
+        pass
+    driver.kill()
+    told = [30, *map(int, driver.stdout.read().split())][-1]
+    driver.wait()
+
+    record = opened(store)
+    record.trial_started(trial())
+    record.trial_progress(trial(), 200_000, {"val/miou": 0.2})
+    record.close()
+    assert record.problems == ()
+    steps = [step for step, _ in curve(store, "val/miou")]
+    assert steps[-1] == 200_000
+    assert steps[:-1] == list(range(1, len(steps)))
+    assert len(steps) - 1 >= told  # one more may have been written than its driver lived to say
+
+
+def test_an_outage_of_the_server_delays_facts_and_loses_none(
+    server: MlflowServer, store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fact_writes, "RETRY_PAUSES", (0.0,))
     monkeypatch.setattr(recorder, "OUTAGE_PAUSE", 0.2)
     with pytest.raises(TrackingError, match="check the address"):
-        opened(server.address)
+        opened(server.address, tmp_path / "demo")
     server.start()
-    record = opened(server.address)
+    record = opened(server.address, tmp_path / "demo")
     record.trial_started(trial())
     record.trial_progress(trial(), 10, {"val/miou": 0.1})
     assert record.flush()
@@ -449,4 +470,6 @@ def test_an_outage_of_the_server_delays_facts_and_loses_none(
     server.stop()
     record.trial_ended(trial(lr=0.002), DONE)
     record.close()
-    assert any("did not answer" in problem for problem in record.problems)
+    (told,) = record.problems
+    assert told.startswith("1 fact waits in ")
+    assert f"record sync FILE --home {tmp_path}" in told

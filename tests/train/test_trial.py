@@ -196,6 +196,7 @@ def test_nothing_half_written_is_left_behind(places: Places, folder: Path) -> No
     run_trial(tiny(), places, folder)
     assert {path.name for path in folder.iterdir()} == {
         "config.json",
+        "environment.json",
         "labels.json",
         "best.pt",
         "result.json",

@@ -1,3 +1,3 @@
-from tests.tune.object_store import _object_store as _object_store
-from tests.tune.object_store import object_store as object_store
-from tests.tune.postgres import postgres as postgres
+from tests.object_store import _object_store as _object_store
+from tests.object_store import object_store as object_store
+from tests.postgres import postgres as postgres

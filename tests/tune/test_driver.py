@@ -10,7 +10,7 @@ import pytest
 from shapeft_tune.config.places import Places
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import NonFiniteLoss
-from shapeft_tune.report import read_runs
+from shapeft_tune.report import compare, findings, read_runs
 from shapeft_tune.tracking import Recorder
 from shapeft_tune.tune.driver import Driver, Event
 from shapeft_tune.tune.faults import OWN
@@ -29,7 +29,7 @@ METRICS = {"val/miou": 0.1}
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
-    recorder = Recorder.open(f"sqlite:///{tmp_path / 'mlflow.db'}", "small", tmp_path / "artifacts")
+    recorder = Recorder.open(f"sqlite:///{tmp_path / 'mlflow.db'}", "small", tmp_path / "small")
     folder = Places(tmp_path).sweep_folder("small")
 
     def make(
@@ -302,3 +302,20 @@ def test_the_place_of_a_trial_is_known_while_it_runs_and_forgotten_afterwards(
     ended(it, "a", 0.5)
     it.close()
     assert not (folder / FILE).exists()
+
+
+def test_the_record_knows_that_a_cells_search_ended_by_its_wall_time(
+    driver: Callable[..., Driver], tmp_path: Path
+) -> None:
+    def told(hours: float) -> str:
+        budget = {"trials": 3, "confirmation_seeds": 0, "wall_hours": hours}
+        runs = read_runs(f"sqlite:///{tmp_path / 'mlflow.db'}", "small")
+        return findings(compare(small(**ONE_CELL, budget=budget), runs))[-1]
+
+    it = driver(budget={"trials": 3, "confirmation_seeds": 0, "wall_hours": 1e-9})
+    it.next_order("a")
+    ended(it, "a", 0.5)
+    assert it.done
+    assert it._recorder.flush()
+    assert told(1e-9) == "The budget ended the search of 1 of 1 cells after 1 of 3 trials."
+    assert told(100) == "The sweep is unfinished: 2 search trials are missing, in 1 of 1 cells."

@@ -7,8 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.tune.object_store import CREDENTIALS, ObjectStore
-from tests.tune.postgres import Server
+from tests.object_store import CREDENTIALS, ObjectStore
+from tests.postgres import Server
 from tests.tune.small import SMALL, command, written
 
 ONE_CELL = {"settings": {"label_fractions": [1.0], "temporal_lengths": [3]}}

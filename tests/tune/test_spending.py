@@ -173,7 +173,7 @@ def test_all_trials_of_all_cells_count_for_the_whole_sweep(clock: Clock) -> None
 def driven(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driver]]:
     """Return a function that makes a driver, as a new run of the sweep would."""
     monkeypatch.setattr(driver_file, "Spending", lambda ledger, total: Spending(ledger, total, clock))
-    recorder = Recorder.open(f"sqlite:///{tmp_path / 'mlflow.db'}", "small", tmp_path / "artifacts")
+    recorder = Recorder.open(f"sqlite:///{tmp_path / 'mlflow.db'}", "small", tmp_path / "small")
     folder = Places(tmp_path).sweep_folder("small")
 
     def make(**budget: Any) -> Driver:

@@ -45,6 +45,14 @@ def runs_of(home: Path, experiment: str) -> list[mlflow.entities.Run]:
     return [each for each in found if "fingerprint" in each.data.tags]
 
 
+def own_run_of(home: Path, experiment: str) -> mlflow.entities.Run:
+    """Return the run in the record that stands for the sweep."""
+    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    ids = [client.get_experiment_by_name(experiment).experiment_id]
+    (found,) = client.search_runs(ids, "tags.role = 'sweep'")
+    return found
+
+
 @dataclass(frozen=True)
 class Shrunk:
     """The quickstart, shrunk to seconds, after it ran once."""
@@ -106,6 +114,30 @@ def test_every_trial_is_in_the_record_with_what_the_ui_filters_by(shrunk: Shrunk
         assert rate == trial.config.training.optimiser.lr
         score = each.data.metrics["test/miou" if trial.role == "confirmation" else "best/val_miou"]
         assert score == pytest.approx(trial.score)
+
+
+def test_a_trial_lies_under_its_cell_and_tells_what_it_read_and_where_it_ran(shrunk: Shrunk) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{shrunk.home / 'mlflow.db'}")
+    ids = [client.get_experiment_by_name("quickstart").experiment_id]
+    (sweep,) = client.search_runs(ids, "tags.role = 'sweep'")
+    cells = {each.info.run_id: each for each in client.search_runs(ids, "tags.role = 'cell'")}
+    assert len(cells) == 8
+    assert {cell.info.status for cell in cells.values()} == {"FINISHED"}
+    assert {cell.data.tags["mlflow.parentRunId"] for cell in cells.values()} == {sweep.info.run_id}
+    for each in runs_of(shrunk.home, "quickstart"):
+        tags, cell = each.data.tags, cells[each.data.tags["mlflow.parentRunId"]].data.tags
+        setting = ("strategy", "label_fraction", "temporal_length")
+        assert [tags[name] for name in setting] == [cell[name] for name in setting]
+        assert tags["host"] == socket.gethostname()
+        assert tags["version.torch"].startswith(torch.__version__.partition("+")[0])
+        assert len(tags["data_digest"]) >= 16
+        confirmed = tags["role"] == "confirmation"
+        parts = {part.tags[0].value for part in each.inputs.dataset_inputs}
+        assert parts == {"training", "validation"} | ({"test"} if confirmed else set())
+        files = {file.path for file in client.list_artifacts(each.info.run_id)}
+        assert files >= {"config.json", "environment.json", "labels.json", "confusion.npz"}
+        assert ("confusion.png" in files) == confirmed
+        assert each.data.metrics.keys() >= {"speed/data_wait_share", "system/memory_gb", "val/macro_f1"}
 
 
 def test_each_validation_is_in_the_record_once(shrunk: Shrunk) -> None:
@@ -314,9 +346,13 @@ def test_a_sweep_stops_where_its_device_hours_are_used_up_and_goes_on_with_more(
     assert "raise it to go on" in stopped.stderr
     (begun,) = trials_of(tiny, home)
     assert begun.state is State.RUNNING
+    of_sweep = own_run_of(home, "small")
+    assert of_sweep.info.status == "FINISHED"
+    assert of_sweep.data.tags["ended_by"].startswith("budget: total.device_hours: ")
     done = run("sweep", larger, "--home", home, "--cpus", 1)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("continued") == 1
+    assert "ended_by" not in own_run_of(home, "small").data.tags
     ended = trials_of(larger, home)
     assert [(trial.role, trial.state) for trial in ended] == [
         ("search", State.COMPLETE),

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
+from shapeft_tune.report.comparison.cost import device_hours, training_device_hours, training_steps
 from shapeft_tune.report.comparison.pareto import COST, Point, front_of
-from shapeft_tune.report.comparison.seeds import confirmations_of, scores_of_seeds, seeds_begun
+from shapeft_tune.report.comparison.seeds import confirmations_of, failed_seeds, seeds_begun
 from shapeft_tune.report.comparison.spent import left_out_by_budget, retries_of
+from shapeft_tune.report.comparison.tested import ClassScore, TestScores
 from shapeft_tune.report.runs import Run
 from shapeft_tune.report.statistics.scored import ScoredPatches
 from shapeft_tune.tracking.facts import Ending
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """A class's IoU on the test folds, a fraction of 1."""
-
-    mean: float | None
-    """Over the seeds in which the class occurs; None where it occurs in none."""
-    low: float | None = None
-    """Ends of its 95 % interval over seeds and patches; None with fewer than two seeds."""
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,8 @@ class CellSummary:
     val_miou_best: float | None
     test_miou_mean: float | None
     test_miou_low: float | None
-    """Lower end of the 95 % interval over seeds and patches; None with fewer than two seeds."""
+    """Lower end of the 95 % interval over seeds and, where they are known, patches; None with fewer than two
+    seeds."""
     test_miou_high: float | None
     test_miou_seed20_mean: float | None
     test_overall_accuracy_mean: float | None
@@ -78,8 +67,13 @@ class CellSummary:
     trainable_parameters: int | None = None
     steps: int | None = None
     """Optimiser steps of one training of the best configuration."""
+    interval_over: str = ""
+    """What the interval of the test mIoU is over: ``seeds and patches``, or ``seeds`` alone where matrices of
+    the patches are not to be had; empty where there is none."""
     best_fingerprint: str = ""
     """Of the best search trial; empty where there is none."""
+    failed_confirmations: int = 0
+    """Seeds without test scores for good, because a trial of theirs failed; none is missing."""
     scored: ScoredPatches | None = field(default=None, compare=False, repr=False)
     """What intervals are computed from; None where matrices of the patches are not to be had."""
 
@@ -102,11 +96,12 @@ class CellSummary:
 def summary_of(cell: Cell, runs: Sequence[Run], sweep: SweepConfig) -> CellSummary:
     """Return what a cell's trials, and no others, came to."""
     ended = [run for run in runs if run.facts.role == Role.SEARCH and run.state in tuple(Ending)]
-    best = _best(runs)
+    best = best_search_run(runs)
     confirmations = confirmations_of(best, runs) if best else []
-    seeds = scores_of_seeds(cell, confirmations)
-    test = _values(seeds, "miou")
-    low, high = interval(test) or (None, None)
+    test = TestScores.of(cell, confirmations)
+    seeds = len(test.miou_by_seed)
+    failed = failed_seeds(best, runs, test.miou_by_seed) if best else set()
+    low, high, interval_over = test.interval()
     left_out = left_out_by_budget(cell, runs, sweep.budget)
     return CellSummary(
         strategy=cell.strategy,
@@ -115,25 +110,36 @@ def summary_of(cell: Cell, runs: Sequence[Run], sweep: SweepConfig) -> CellSumma
         search_trials=len(ended),
         pruned_trials=sum(run.state == Ending.PRUNED for run in ended),
         failed_trials=sum(run.state == Ending.FAILED for run in ended),
-        confirmation_trials=len(test),
+        confirmation_trials=seeds,
         val_miou_best=best.score("best/val_miou") if best else None,
-        test_miou_mean=_mean(test),
+        test_miou_mean=test.mean("miou"),
         test_miou_low=low,
         test_miou_high=high,
-        test_miou_seed20_mean=_mean(_values(seeds, "miou_seed20")),
-        test_overall_accuracy_mean=_mean(_values(seeds, "overall_accuracy")),
+        test_miou_seed20_mean=test.mean("miou_seed20"),
+        test_overall_accuracy_mean=test.mean("overall_accuracy"),
         best_config=best.facts.sampled if best else None,
         best_trial=best.facts.config if best else None,
         missing_search_trials=max(0, cell.trials - len(ended) - left_out),
-        missing_confirmations=max(0, sweep.budget.confirmation_seeds - len(test)),
-        incomplete_seeds=seeds_begun(confirmations) - len(seeds) if cell.rotations > 1 else 0,
+        missing_confirmations=max(0, sweep.budget.confirmation_seeds - seeds - len(failed)),
+        incomplete_seeds=len(seeds_begun(confirmations) - set(test.miou_by_seed) - failed),
+        failed_confirmations=len(failed),
         left_out_trials=left_out,
         retries=retries_of(runs),
         front=front_of(runs) if sweep.optimisation.objective == "miou_and_cost" else (),
+        test_macro_f1_mean=test.mean("macro_f1"),
+        test_iou=test.iou_by_class(),
+        miou_by_seed=test.miou_by_seed,
+        device_hours=device_hours(runs),
+        training_device_hours=training_device_hours(best, confirmations),
+        trainable_parameters=_whole(best, "cost/trainable_parameters"),
+        steps=training_steps(best, confirmations),
+        interval_over=interval_over,
+        best_fingerprint=best.facts.fingerprint if best else "",
+        scored=test.scored,
     )
 
 
-def _best(runs: Sequence[Run]) -> Run | None:
+def best_search_run(runs: Sequence[Run]) -> Run | None:
     """Return the search trial with the best validation score among those that ran to their end.
 
     Among equals it is the cheapest, and then the oldest, as in the ledger.
@@ -148,22 +154,6 @@ def _best(runs: Sequence[Run]) -> Run | None:
     return max(scored, key=lambda each: each[:2], default=(None, None, None))[2]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's 95 % interval of the mean, clipped to 0 and 1; None with fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # here: it takes half a second
-
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    reach = quantile * math.sqrt(variance / len(values))
-    return max(0.0, mean - reach), min(1.0, mean + reach)
-
-
-def _values(seeds: Sequence[Mapping[str, float]], name: str) -> list[float]:
-    return [scores[name] for scores in seeds if name in scores]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+def _whole(best: Run | None, name: str) -> int | None:
+    value = best.score(name) if best else None
+    return None if value is None else round(value)

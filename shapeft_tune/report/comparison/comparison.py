@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
+from shapeft_tune.report.comparison.baseline import baseline_of
 from shapeft_tune.report.comparison.cells import CellSummary, summary_of
-from shapeft_tune.report.comparison.differences import Difference
-from shapeft_tune.report.comparison.ranks import RankStability
-from shapeft_tune.report.comparison.recommendations import Recommendation
+from shapeft_tune.report.comparison.differences import Difference, differences_between
+from shapeft_tune.report.comparison.ranks import RankStability, rank_stability
+from shapeft_tune.report.comparison.recommendations import Recommendation, recommended
 from shapeft_tune.report.runs import Run
 
 
@@ -71,22 +72,69 @@ class Comparison:
         return next((each for each in self.differences if (each.strategy, *each.setting) == wanted), None)
 
 
-def compare(sweep: SweepConfig, runs: Iterable[Run]) -> Comparison:
-    """Summarise every cell of the sweep; trials of cells that it does not have (any more) are left out.
+def compare(sweep: SweepConfig, runs: Iterable[Run], baseline: str | None = None) -> Comparison:
+    """Summarise every cell of the sweep and compare them; trials of cells that it has not are left out.
+
+    Args:
+        sweep: the cells.
+        runs: trials as recorded.
+        baseline: the strategy that others are compared with; None: U-TAE from scratch, or else the first.
 
     Raises:
+        UserError: the sweep has no strategy of the baseline's name.
         TrackingError: the trials were scored by different conventions.
     """
-    cells_by_place = {_place(cell): cell for cell in sweep.cells}
-    runs_by_cell: dict[tuple[str, float, int], list[Run]] = {place: [] for place in cells_by_place}
+    against = baseline_of(sweep, baseline)
+    found = trials_by_cell(sweep, runs)
+    metric = _one_metric(sweep.name, [run for _, of_cell in found for run in of_cell])
+    cells = tuple(summary_of(cell, of_cell, sweep) for cell, of_cell in found)
+    by_setting = _by_setting(cells)
+    return Comparison(
+        sweep.name,
+        sweep.question,
+        metric,
+        cells,
+        rotated=sweep.folds == "rotate",
+        by_cost=sweep.optimisation.objective == "miou_and_cost",
+        baseline=against,
+        differences=differences_between(_pairs(by_setting, against)),
+        recommendations=tuple(filter(None, map(recommended, by_setting))),
+        ranks=tuple(filter(None, map(rank_stability, by_setting))),
+    )
+
+
+def _by_setting(cells: Sequence[CellSummary]) -> list[list[CellSummary]]:
+    groups: dict[tuple[float, int], list[CellSummary]] = {}
+    for cell in cells:
+        groups.setdefault(cell.setting, []).append(cell)
+    return list(groups.values())
+
+
+def _pairs(
+    by_setting: Sequence[Sequence[CellSummary]], baseline: str | None
+) -> list[tuple[CellSummary, CellSummary]]:
+    """Return every cell with the baseline's in its setting."""
+    baselines = [next((cell for cell in cells if cell.strategy == baseline), None) for cells in by_setting]
+    return [
+        (cell, against)
+        for cells, against in zip(by_setting, baselines, strict=True)
+        for cell in cells
+        if against is not None and cell is not against
+    ]
+
+
+def trials_by_cell(sweep: SweepConfig, runs: Iterable[Run]) -> tuple[tuple[Cell, tuple[Run, ...]], ...]:
+    """Return every cell of the sweep with its trials, in the order of the runs.
+
+    Trials that the sweep, as it is, would not make are left out.
+    """
+    cells = {_place(cell): cell for cell in sweep.cells}
+    found: dict[tuple[str, float, int], list[Run]] = {place: [] for place in cells}
     for run in runs:
-        cell = cells_by_place.get(_place(run.facts))
+        cell = cells.get(_place(run.facts))
         if cell and _is_trial_of(cell, run):
-            runs_by_cell[_place(cell)].append(run)
-    cells = tuple(summary_of(cell, runs_by_cell[_place(cell)], sweep) for cell in sweep.cells)
-    metric = _one_metric(sweep.name, [run for group in runs_by_cell.values() for run in group])
-    by_cost = sweep.optimisation.objective == "miou_and_cost"
-    return Comparison(sweep.name, sweep.question, metric, cells, sweep.folds == "rotate", by_cost)
+            found[_place(cell)].append(run)
+    return tuple((cell, tuple(found[place])) for place, cell in cells.items())
 
 
 def _place(thing: Any) -> tuple[str, float, int]:

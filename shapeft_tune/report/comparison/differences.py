@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from shapeft_tune.report.comparison.cells import CellSummary
+from shapeft_tune.report.comparison.tested import SEEDS, SEEDS_AND_PATCHES
+from shapeft_tune.report.statistics.estimate import Estimate
+from shapeft_tune.report.statistics.holm import Tested, holm
+from shapeft_tune.report.statistics.paired import Paired, paired
 
 
 class Verdict(StrEnum):
@@ -36,8 +43,67 @@ class Difference:
     seeds: tuple[int, ...]
     """Those that both have."""
     verdict: Verdict
+    confidence: float | None = None
+    """Of the interval from ``low`` to ``high``: 0.95 or more; None where there is none."""
+    interval_over: str = ""
+    """What it is over: ``seeds and patches``, or ``seeds`` where not both have the same test patches."""
 
     @property
     def setting(self) -> tuple[float, int]:
         """Label fraction and number of dates."""
         return self.label_fraction, self.temporal_length
+
+
+def differences_between(pairs: Sequence[tuple[CellSummary, CellSummary]]) -> tuple[Difference, ...]:
+    """Compare the first of each pair with the second, corrected for the number of all that can be tested.
+
+    Pairs without a common seed are left out: there is nothing to compare. Those with one have a mean alone.
+    """
+    found = [
+        (one, other, difference)
+        for one, other in pairs
+        if (difference := paired(one.miou_by_seed, other.miou_by_seed, one.scored, other.scored))
+    ]
+    estimates = [each.estimate for _, _, each in found if each.estimate]
+    tests = holm([each.p_value for each in estimates])
+    told = iter(zip(estimates, tests, strict=True))
+    return tuple(
+        _tested(one, other, each, *next(told), len(tests)) if each.estimate else _untested(one, other, each)
+        for one, other, each in found
+    )
+
+
+def _tested(
+    one: CellSummary, other: CellSummary, found: Paired, estimate: Estimate, test: Tested, comparisons: int
+) -> Difference:
+    low, high = estimate.interval(test.confidence)
+    told_apart = Verdict.BETTER if found.mean > 0 else Verdict.WORSE
+    return Difference(
+        one.strategy,
+        other.strategy,
+        *one.setting,
+        mean=found.mean,
+        low=max(-1.0, low),
+        high=min(1.0, high),
+        p_value=test.p_value,
+        comparisons=comparisons,
+        seeds=found.seeds,
+        verdict=told_apart if test.rejected else Verdict.NOT_TOLD_APART,
+        confidence=test.confidence,
+        interval_over=SEEDS_AND_PATCHES if found.over_patches else SEEDS,
+    )
+
+
+def _untested(one: CellSummary, other: CellSummary, found: Paired) -> Difference:
+    return Difference(
+        one.strategy,
+        other.strategy,
+        *one.setting,
+        mean=found.mean,
+        low=None,
+        high=None,
+        p_value=None,
+        comparisons=0,
+        seeds=found.seeds,
+        verdict=Verdict.TOO_FEW_SEEDS,
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from shapeft_tune.report.comparison.cells import CellSummary
+from shapeft_tune.report.statistics.concordance import concordance, ranks_of
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,20 @@ class RankStability:
     def setting(self) -> tuple[float, int]:
         """Label fraction and number of dates."""
         return self.label_fraction, self.temporal_length
+
+
+def rank_stability(cells: Sequence[CellSummary]) -> RankStability | None:
+    """Rank the tested cells of one setting; None with fewer than two, or without a seed that all have."""
+    tested = [cell for cell in cells if cell.miou_by_seed]
+    seeds = sorted(set.intersection(*(set(cell.miou_by_seed) for cell in tested))) if tested else []
+    if len(tested) < 2 or not seeds:
+        return None
+    ranks_SM = ranks_of([[cell.miou_by_seed[seed] for cell in tested] for seed in seeds])
+    best = max(range(len(tested)), key=lambda at: tested[at].test_miou_mean or 0.0)
+    return RankStability(
+        *tested[0].setting,
+        seeds=tuple(seeds),
+        ranks={cell.strategy: tuple(ranks_SM[:, at].tolist()) for at, cell in enumerate(tested)},
+        concordance=concordance(ranks_SM),
+        first_share=float((ranks_SM[:, best] == ranks_SM.min(axis=1)).mean()),
+    )

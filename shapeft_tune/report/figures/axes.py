@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from shapeft_tune.report.comparison import CellSummary, Comparison
+from shapeft_tune.report.comparison import Comparison
+
+
+class InSetting(Protocol):
+    """What belongs to one setting: a cell's summary, its search, a best value."""
+
+    @property
+    def label_fraction(self) -> float:
+        """Share of the labels."""
+
+    @property
+    def temporal_length(self) -> int:
+        """Number of dates."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +27,7 @@ class Axis:
 
     label: str
     values: tuple[float, ...]
-    of: Callable[[CellSummary], float]
+    of: Callable[[InSetting], float]
     panel: Callable[[float], str]
     """Name one value, as a panel's title."""
     tick: Callable[[float], str]

@@ -16,7 +16,7 @@ from shapeft_tune.report.figures.style import (
     tidy,
     wrapped,
 )
-from shapeft_tune.report.findings import describe_setting
+from shapeft_tune.report.words.phrases import describe_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,1 +1,1 @@
-"""Statistics over seeds and patches; knows nothing of sweeps."""
+"""Statistics over seeds and patches; knows nothing of sweeps. What they do is told in docs/comparison.md."""

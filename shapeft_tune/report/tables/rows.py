@@ -1,29 +1,20 @@
-"""The rows that the tables for people show, and what their columns mean."""
+"""What the columns of scores mean, in the words that stand below a table."""
 
 from __future__ import annotations
 
 from shapeft_tune.report.comparison import CellSummary
 
-HEADINGS = (
-    "strategy",
-    "labels",
-    "dates",
-    "trials",
-    "pruned",
-    "failed",
-    "retried",
-    "seeds",
-    "val mIoU",
-    "test mIoU",
-    "95 % interval",
-    "mIoU/20",
-    "accuracy",
-)
 ENDED_BY_BUDGET = "†"
 LEGEND = (
     "Scores are fractions of 1. *val mIoU*: the best search trial on the validation folds. *test mIoU*: mean "
-    "of its confirmations with other seeds on the test folds, with Student's 95 % interval over those seeds. "
-    "*mIoU/20*: mean over 20 classes with void counted as 0, as the original study had it."
+    "of its confirmations with other seeds on the test folds, with its 95 % interval over seeds and patches. "
+    "*mIoU/20*: mean over one class more (20 on PASTIS), void counted as 0, as the original study had it. "
+    "[What the scores mean](#what-the-scores-mean)."
+)
+SEEDS_ALONE = "‡"
+SEEDS_ALONE_LEGEND = (
+    f"{SEEDS_ALONE}: over seeds alone; the confusion matrices of the test patches are not to be had, so how "
+    "much the patches matter is not known."
 )
 BUDGET_LEGEND = f"{ENDED_BY_BUDGET}: the cell's budget ended its search before all trials."
 ROTATED_LEGEND = (
@@ -38,28 +29,9 @@ FRONT_LEGEND = (
 )
 
 
-def row_of(cell: CellSummary) -> tuple[str, ...]:
-    """Return a cell's entries under ``HEADINGS``."""
-    low, high = score_text(cell.test_miou_low), score_text(cell.test_miou_high)
+def of_wanted(cell: CellSummary) -> tuple[str, str]:
+    """Return how many search trials and seeds a cell has of those that it is to have: ``18/20``, ``3/3``."""
     wanted = cell.search_trials + cell.missing_search_trials + cell.left_out_trials
     mark = ENDED_BY_BUDGET if cell.left_out_trials else ""
-    return (
-        cell.strategy,
-        f"{100 * cell.label_fraction:g} %",
-        str(cell.temporal_length),
-        f"{cell.search_trials}/{wanted}{mark}",
-        str(cell.pruned_trials),
-        str(cell.failed_trials),
-        str(cell.retries),
-        f"{cell.confirmation_trials}/{cell.confirmation_trials + cell.missing_confirmations}",
-        score_text(cell.val_miou_best),
-        score_text(cell.test_miou_mean),
-        "–" if cell.test_miou_low is None else f"{low}–{high}",
-        score_text(cell.test_miou_seed20_mean),
-        score_text(cell.test_overall_accuracy_mean),
-    )
-
-
-def score_text(value: float | None) -> str:
-    """Return a score with three digits, a dash where there is none."""
-    return "–" if value is None else f"{value:.3f}"
+    seeds = cell.confirmation_trials + cell.missing_confirmations + cell.failed_confirmations
+    return f"{cell.search_trials}/{wanted}{mark}", f"{cell.confirmation_trials}/{seeds}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shapeft_tune.report.comparison import Comparison
-from shapeft_tune.report.tables.rows import HEADINGS, row_of
+from shapeft_tune.report.tables.results import results_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-LEFT_OUT_OF_TERMINAL = ("pruned", "failed", "retried", "mIoU/20", "accuracy")
-"""So that a table fits into 80 characters."""
+SHOWN = ("strategy", "labels", "dates", "trials", "seeds", "val mIoU", "test mIoU", "95 % interval")
+"""Columns that together fit into 80 characters."""
 
 
 def as_terminal(comparison: Comparison) -> Table:
@@ -20,16 +20,13 @@ def as_terminal(comparison: Comparison) -> Table:
     from rich.table import Table
 
     title = f"{comparison.sweep}: five folds, confusions summed" if comparison.rotated else comparison.sweep
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = [index for index, heading in enumerate(HEADINGS) if heading not in LEFT_OUT_OF_TERMINAL]
+    drawn = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    results = results_table(comparison)
+    headings = [column.heading for column in results.columns]
+    shown = [headings.index(heading) for heading in SHOWN]
     for index in shown:
-        table.add_column(HEADINGS[index], justify="right" if index else "left", overflow="fold")
-    best = {
-        setting: max(cell.test_miou_mean or 0.0 for cell in comparison.cells if cell.setting == setting)
-        for setting in comparison.settings
-    }
-    for cell in comparison.cells:
-        row = row_of(cell)
-        won = cell.test_miou_mean == best[cell.setting]
-        table.add_row(*(row[index] for index in shown), style="bold" if won else None)
-    return table
+        drawn.add_column(headings[index], justify="right" if index else "left", overflow="fold")
+    for row in results.rows:
+        won = any(entry.tone == "best" for entry in row)
+        drawn.add_row(*(row[index].text for index in shown), style="bold" if won else None)
+    return drawn

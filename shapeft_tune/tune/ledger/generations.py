@@ -43,7 +43,7 @@ def chosen_generation(
             f"--generation {number}: expected one of sweep {sweep.name!r}, which has "
             f"{', '.join(map(str, there))} - `sweep --new` starts another"
         )
-    return _numbered(sweep, there[-1] if number is None else number)
+    return numbered(sweep, there[-1] if number is None else number)
 
 
 def next_generation(
@@ -69,7 +69,7 @@ def next_generation(
     there = generations_of(sweep.name, places.home, url)
     if not there:
         return sweep
-    newest = _numbered(sweep, there[-1])
+    newest = numbered(sweep, there[-1])
     with ledger_errors(url):
         changes = Ledger.changes(places.sweep_folder(newest.name), newest, data_digest, contents, url)
     if not changes:
@@ -77,7 +77,7 @@ def next_generation(
             f"--new: expected a change of what the trials of {newest.name!r} mean; nothing differs in file, "
             "data and weights - leave out --new to go on with it"
         )
-    return _numbered(sweep, there[-1] + 1)
+    return numbered(sweep, there[-1] + 1)
 
 
 def generations_of(name: str, home: Path, url: str | None = None) -> tuple[int, ...]:
@@ -109,6 +109,7 @@ def _number_of(generation: str, name: str) -> int | None:
     return int(found[1] or 1) if found else None
 
 
-def _numbered(sweep: SweepConfig, number: int) -> SweepConfig:
+def numbered(sweep: SweepConfig, number: int) -> SweepConfig:
+    """Return a sweep under the name of one of its generations."""
     # Not validated again: a file must not be able to have such a name. Cells do not know it.
     return sweep if number == 1 else sweep.model_copy(update={"name": f"{sweep.name}{MARK}{number}"})

@@ -97,7 +97,7 @@ def stays(two_gpus: None, tmp_path_factory: pytest.TempPathFactory) -> list[Stay
     home = tmp_path_factory.mktemp("home")
     places, declared = Places(home), sweep()
     folder = places.sweep_folder(declared.name)
-    recorder = Recorder.open(f"sqlite:///{home / 'mlflow.db'}", declared.name, home / "artifacts")
+    recorder = Recorder.open(f"sqlite:///{home / 'mlflow.db'}", declared.name, home / declared.name)
     driver = Driver(declared, Ledger.open(folder, declared, "digest"), recorder, folder, lambda event: None)
     work_off(driver, noting(home / "notes", places, folder), folder)
     recorder.close()

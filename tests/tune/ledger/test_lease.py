@@ -18,7 +18,7 @@ from shapeft_tune.errors import LedgerError
 from shapeft_tune.tune.ledger import lease
 from shapeft_tune.tune.ledger.lease import Holder, Lease, holder_of, sole_driver_of
 from shapeft_tune.tune.ledger.ledger_storage import open_storage
-from tests.tune.postgres import Server
+from tests.postgres import Server
 
 HERE = Holder("process 1 on here", "/home/here", "boot/1/1")
 THERE = Holder("process 2 on there", "/home/there", "boot/2/2")

@@ -20,7 +20,7 @@ from shapeft_tune.tune.ledger.ledger_storage import (
     open_storage,
     shown,
 )
-from tests.tune.postgres import Server
+from tests.postgres import Server
 
 OPEN = """
 import sys

@@ -7,7 +7,7 @@ import pytest
 from shapeft_tune.tune.storage import stop_mark
 from shapeft_tune.tune.storage.stop_mark import ask_to_stop, stop_asked, take_back
 from shapeft_tune.tune.storage.storage import TrialStorage
-from tests.tune.object_store import ObjectStore
+from tests.object_store import ObjectStore
 
 
 @pytest.fixture(params=["home", "folder", "s3"])

@@ -20,7 +20,7 @@ from shapeft_tune.tune.storage import storage as module
 from shapeft_tune.tune.storage import storage_check, stored_files
 from shapeft_tune.tune.storage.storage import TrialStorage, trial_key
 from shapeft_tune.tune.storage.stored_files import NOTES_FILE, StorageFailed
-from tests.tune.object_store import ObjectStore
+from tests.object_store import ObjectStore
 
 KEY = trial_key("demo", "utae", "abc")
 STORE = """

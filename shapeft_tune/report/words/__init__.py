@@ -1,0 +1,1 @@
+"""A comparison's sentences, one file for each kind of thing that is said."""

@@ -1,0 +1,123 @@
+"""The results of cells, as metrics of the cells' runs and of the models that won them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from shapeft_tune.tracking.connection import all_runs
+from shapeft_tune.tracking.curves import RUN_COLOUR
+from shapeft_tune.tracking.results import CellPublication
+from shapeft_tune.tracking.winners import all_models, data_sets_of, keep_weights, keep_winner
+from shapeft_tune.tracking.wire import CELL_ROLE, PARENT, cell_key, storable
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.tracking import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+SERVED = {"result/val_miou": "validation", "result/test_miou": "test", "result/test_miou_seed20": "test"}
+"""The split that a score is of."""
+
+
+def write_cells(
+    client: MlflowClient,
+    experiment_id: str,
+    parent_id: str,
+    sweep: str,
+    cells: Sequence[CellPublication],
+    now_ms: int,
+) -> None:
+    """Write what cells came to; what has not changed is not written again."""
+    runs = _runs_of(client, experiment_id, parent_id, sweep, cells, now_ms)
+    models = _models_if_known(client, experiment_id)
+    without_weights = 0
+    for cell in cells:
+        run = runs[cell.key]
+        if run.data.tags.get(RUN_COLOUR) != cell.colour:
+            client.set_tag(run.info.run_id, RUN_COLOUR, cell.colour)
+        winner = cell.winner if models is not None else None
+        model = keep_winner(client, models or (), run, winner) if winner else None
+        _write_metrics(client, run, cell, model, now_ms)
+        if model and winner:
+            without_weights += not keep_weights(client, model, winner)
+    if without_weights:
+        logger.info("weights of %d winners are not in this home; the record is without them", without_weights)
+
+
+def _models_if_known(client: MlflowClient, experiment_id: str) -> list[LoggedModel] | None:
+    """Return all models of the experiment; None where the server is older than MLflow 3, which has them."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return list(all_models(client, experiment_id))
+    except MlflowException as error:
+        logger.warning("the store keeps no models; winners are left out: %s", error)
+        return None
+
+
+def _write_metrics(
+    client: MlflowClient, run: Run, cell: CellPublication, model: LoggedModel | None, now_ms: int
+) -> None:
+    """Write what is new to the run or to its model: a report a day must not make a history of repeats."""
+    from mlflow.entities import Metric
+
+    metrics = storable(cell.metrics)
+    of_model = {metric.key: metric.value for metric in (model.metrics or ())} if model else metrics
+    new = {
+        name: value
+        for name, value in metrics.items()
+        if not run.data.metrics.get(name) == of_model.get(name) == value
+    }
+    if not new:
+        return
+    data_sets = data_sets_of(client, run, cell.winner) if cell.winner else {}
+    told = {name: data_sets.get(SERVED.get(name, "")) for name in new}
+    points = [
+        Metric(
+            name,
+            value,
+            now_ms,
+            0,
+            model_id=model.model_id if model else None,
+            dataset_name=data_set.name if (data_set := told[name]) else None,
+            dataset_digest=data_set.digest if data_set else None,
+        )
+        for name, value in new.items()
+    ]
+    client.log_batch(run.info.run_id, points)
+
+
+def _runs_of(
+    client: MlflowClient,
+    experiment_id: str,
+    parent_id: str,
+    sweep: str,
+    cells: Sequence[CellPublication],
+    now_ms: int,
+) -> Mapping[tuple[str, str, str], Run]:
+    """Return the run of every cell; a record that is older than such runs gets them now."""
+    found = all_runs(client, experiment_id, f"tags.role = '{CELL_ROLE}'")
+    runs = {cell_key(run.data.tags): run for run in found}
+    for cell in cells:
+        if cell.key not in runs:
+            runs[cell.key] = _made(client, experiment_id, parent_id, sweep, cell, now_ms)
+    return runs
+
+
+def _made(
+    client: MlflowClient, experiment_id: str, parent_id: str, sweep: str, cell: CellPublication, now_ms: int
+) -> Run:
+    from mlflow.entities import Metric, Param
+
+    tags = dict(zip(("strategy", "label_fraction", "temporal_length"), cell.key, strict=True))
+    tags |= {"role": CELL_ROLE, "sweep": sweep, PARENT: parent_id}
+    title = f"{cell.strategy} labels={cell.label_fraction:g} dates={cell.temporal_length}"
+    run_id = client.create_run(experiment_id, now_ms, tags, title).info.run_id
+    axes = {"cell/label_fraction": cell.label_fraction, "cell/temporal_length": cell.temporal_length}
+    points = [Metric(name, value, now_ms, 0) for name, value in axes.items()]
+    client.log_batch(run_id, points, [Param("strategy", cell.strategy)])
+    client.set_terminated(run_id, "FINISHED", now_ms)
+    return client.get_run(run_id)
