@@ -37,7 +37,7 @@ def ui(
 def print_comparisons(tracking_uri: str, server: str, only: str = "") -> None:
     """Tell where a server shows the ready comparisons of the sweeps in its store, or of one of them."""
     from shapeft_tune.errors import TrackingError
-    from shapeft_tune.tracking.views import ready_comparisons
+    from shapeft_tune.tracking.publishing.views import ready_comparisons
 
     try:
         found = ready_comparisons(tracking_uri)

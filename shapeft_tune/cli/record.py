@@ -54,7 +54,7 @@ def sync(
     """
     from shapeft_tune.config import load_sweep
     from shapeft_tune.tracking.connection import without_password
-    from shapeft_tune.tracking.sync import sync_record
+    from shapeft_tune.tracking.spooling.sync import sync_record
     from shapeft_tune.tune.ledger.generations import chosen_generation
 
     places, uri = places_at(home), tracking_at(home, tracking_uri)
@@ -123,7 +123,7 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 
 def _trials_before_the_spool(sweep: SweepConfig, folder: Path, ledger: str | None) -> int:
     """Return how many trials have ended of which the spool says nothing."""
-    from shapeft_tune.tracking.spool import SPOOL_FILE, TrialsInSpool
+    from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, TrialsInSpool
     from shapeft_tune.tune.ledger.ledger import Ledger
     from shapeft_tune.tune.ledger.trials import State
 

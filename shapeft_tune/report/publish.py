@@ -13,9 +13,9 @@ from shapeft_tune.report.comparison import CellSummary, Comparison
 from shapeft_tune.report.figures.style import COLOURS
 from shapeft_tune.report.note import note_of
 from shapeft_tune.report.report import Report
-from shapeft_tune.tracking.publication import publish
-from shapeft_tune.tracking.results import CellPublication, Curve, SweepPublication, Winner
-from shapeft_tune.tracking.views import TEST_MIOU, map_metric
+from shapeft_tune.tracking.publishing.publication import publish
+from shapeft_tune.tracking.publishing.results import CellPublication, Curve, SweepPublication, Winner
+from shapeft_tune.tracking.publishing.views import TEST_MIOU, map_metric
 from shapeft_tune.tune.orders import trial_folder
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.tracking.connection import connect, file_of, is_file, talking_to
-from shapeft_tune.tracking.fact_lines import OF_TRIALS, Key, Kind, closing_of, end_content, numbers
-from shapeft_tune.tracking.fact_writes import StoreAway, answers, carry_out
 from shapeft_tune.tracking.facts import Place, SweepEnding, TrialEnd, TrialFacts
-from shapeft_tune.tracking.position import Position
-from shapeft_tune.tracking.refill import Refiller
-from shapeft_tune.tracking.replay import Replay, Told, stories
-from shapeft_tune.tracking.spool import Spool, SpoolLine, spool_lines
+from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Key, Kind, closing_of, end_content, numbers
+from shapeft_tune.tracking.spooling.fact_writes import StoreAway, answers, carry_out
+from shapeft_tune.tracking.spooling.position import Position
+from shapeft_tune.tracking.spooling.refill import Refiller
+from shapeft_tune.tracking.spooling.replay import Replay, Told, stories
+from shapeft_tune.tracking.spooling.spool import Spool, SpoolLine, spool_lines
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

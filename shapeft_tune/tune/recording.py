@@ -69,6 +69,7 @@ def end_of(trial: LedgerTrial, state: State, message: str, folder: Path) -> Tria
         "cost/device_seconds": trial.spent.device_seconds,
         "cost/steps": float(trial.spent.steps),
         "cost/retries": float(len(trial.retried)),
+        "cost/lost_device_seconds": trial.spent.lost_device_seconds,
     }
     if result:
         metrics |= result.metrics()

@@ -22,9 +22,9 @@ from shapeft_tune.tracking import (
     SweepEnding,
     TrialEnd,
     TrialFacts,
-    fact_writes,
     recorder,
 )
+from shapeft_tune.tracking.spooling import fact_writes
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
 from shapeft_tune.tracking.wire import counts_of, tags_of
 from tests.tracking.conftest import SWEEP

@@ -13,7 +13,7 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.report.runs import read_runs
 from shapeft_tune.scores import CONFUSION_FILE
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
-from shapeft_tune.tracking.sync import sync_record
+from shapeft_tune.tracking.spooling.sync import sync_record
 from tests.object_store import CREDENTIALS, ObjectStore
 from tests.postgres import Server
 from tests.tracking.mlflow_server import MlflowServer

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shapeft_tune.tracking.views import TRIALS, address_of_view, ready_comparisons
+from shapeft_tune.tracking.publishing.views import TRIALS, address_of_view, ready_comparisons
 from tests.browser import bare_page, chromium_missing
 from tests.ui.mlflow_page import mlflow_page, run_row, visit
 from tests.ui.server import served

@@ -10,7 +10,7 @@ import pytest
 
 from shapeft_tune.report.publish import curves_of
 from shapeft_tune.tracking.connection import connect
-from shapeft_tune.tracking.views import TRIALS, address_of_view
+from shapeft_tune.tracking.publishing.views import TRIALS, address_of_view
 from tests.browser import save_screenshot
 from tests.ui.conftest import SCREENSHOTS, Site
 from tests.ui.mlflow_page import ML, expand, group_by, plots_on, run_row, trouble_on, visit

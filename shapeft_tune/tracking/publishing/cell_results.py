@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shapeft_tune.tracking.connection import all_runs
-from shapeft_tune.tracking.curves import RUN_COLOUR
-from shapeft_tune.tracking.results import CellPublication
-from shapeft_tune.tracking.winners import all_models, data_sets_of, keep_weights, keep_winner
+from shapeft_tune.tracking.publishing.curves import RUN_COLOUR
+from shapeft_tune.tracking.publishing.results import CellPublication
+from shapeft_tune.tracking.publishing.winners import all_models, data_sets_of, keep_weights, keep_winner
 from shapeft_tune.tracking.wire import CELL_ROLE, PARENT, cell_key, storable
 
 if TYPE_CHECKING:

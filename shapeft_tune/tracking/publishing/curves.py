@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from shapeft_tune.tracking.connection import all_runs
-from shapeft_tune.tracking.results import Curve
+from shapeft_tune.tracking.publishing.results import Curve
 from shapeft_tune.tracking.wire import PARENT
 
 if TYPE_CHECKING:

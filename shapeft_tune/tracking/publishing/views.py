@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.tracking.connection import connect, talking_to
-from shapeft_tune.tracking.curves import LABEL_PERCENT, OVER_LABELS
+from shapeft_tune.tracking.publishing.curves import LABEL_PERCENT, OVER_LABELS
 from shapeft_tune.tracking.wire import LONGEST_TAG, REFUSED_CHARACTERS
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking.cell_results import write_cells
 from shapeft_tune.tracking.connection import connect, find_experiment, talking_to
-from shapeft_tune.tracking.curves import write_curves
-from shapeft_tune.tracking.results import SweepPublication
+from shapeft_tune.tracking.publishing.cell_results import write_cells
+from shapeft_tune.tracking.publishing.curves import write_curves
+from shapeft_tune.tracking.publishing.results import SweepPublication
+from shapeft_tune.tracking.publishing.views import address_of_view, save_views
 from shapeft_tune.tracking.sweep_run import sweep_run_id
-from shapeft_tune.tracking.views import address_of_view, save_views
 from shapeft_tune.tracking.wire import LONGEST_TAG, NOTE
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking import Ending, Recorder, SweepEnding, TrialEnd, fact_writes, recorder
-from shapeft_tune.tracking.position import POSITION_FILE
-from shapeft_tune.tracking.spool import SPOOL_FILE, Spool
-from shapeft_tune.tracking.sync import Synced, sync_record
+from shapeft_tune.tracking import Ending, Recorder, SweepEnding, TrialEnd, recorder
+from shapeft_tune.tracking.spooling import fact_writes
+from shapeft_tune.tracking.spooling.position import POSITION_FILE
+from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, Spool
+from shapeft_tune.tracking.spooling.sync import Synced, sync_record
 from tests.tracking.mlflow_server import MlflowServer
 from tests.tracking.told import OPEN, PRUNED, SEARCHED, TRIALS, differences, everything, points, tell_all
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from shapeft_tune.tracking.fact_lines import (
+from shapeft_tune.tracking.facts import TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import (
     FACTS_MARK,
     Key,
     Kind,
@@ -26,7 +27,6 @@ from shapeft_tune.tracking.fact_lines import (
     line_of,
     text_of,
 )
-from shapeft_tune.tracking.facts import TrialFacts
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from mlflow.tracking import MlflowClient
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking import TrialFacts
 from shapeft_tune.tracking.connection import connect
-from shapeft_tune.tracking.publication import fitting, publish
-from shapeft_tune.tracking.results import CellPublication, Curve, SweepPublication, Winner
-from shapeft_tune.tracking.views import TAG, comparison, ready_comparisons, save_views
+from shapeft_tune.tracking.publishing.publication import fitting, publish
+from shapeft_tune.tracking.publishing.results import CellPublication, Curve, SweepPublication, Winner
+from shapeft_tune.tracking.publishing.views import TAG, comparison, ready_comparisons, save_views
 from shapeft_tune.tracking.wire import LONGEST_TAG, NOTE
 from shapeft_tune.tracking.writer import SweepWriter
 

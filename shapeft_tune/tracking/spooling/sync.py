@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking.connection import without_password
-from shapeft_tune.tracking.fact_lines import Kind, Line, closing_of
-from shapeft_tune.tracking.fact_writes import StoreAway, carry_out
-from shapeft_tune.tracking.position import Position
 from shapeft_tune.tracking.recorder import open_store
-from shapeft_tune.tracking.replay import Replay, Story, Told, stories
-from shapeft_tune.tracking.spool import SPOOL_FILE, lines_at, spool_lines
+from shapeft_tune.tracking.spooling.fact_lines import Kind, Line, closing_of
+from shapeft_tune.tracking.spooling.fact_writes import StoreAway, carry_out
+from shapeft_tune.tracking.spooling.position import Position
+from shapeft_tune.tracking.spooling.replay import Replay, Story, Told, stories
+from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, lines_at, spool_lines
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

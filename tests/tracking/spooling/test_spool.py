@@ -13,9 +13,9 @@ import pytest
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking import Ending, Place, TrialEnd, TrialFacts
-from shapeft_tune.tracking.fact_lines import Kind, end_content, key_of, numbers
-from shapeft_tune.tracking.position import Position
-from shapeft_tune.tracking.spool import FACTS_KEPT, SPOOL_FILE, Spool, TrialsInSpool, spool_lines
+from shapeft_tune.tracking.spooling.fact_lines import Kind, end_content, key_of, numbers
+from shapeft_tune.tracking.spooling.position import Position
+from shapeft_tune.tracking.spooling.spool import FACTS_KEPT, SPOOL_FILE, Spool, TrialsInSpool, spool_lines
 
 Trial = Callable[..., TrialFacts]
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,8 +136,8 @@ def test_a_line_of_a_later_version_is_passed_over(spool: Spool, trial: Trial) ->
 FILLING = """
 import resource, sys
 from pathlib import Path
-from shapeft_tune.tracking.fact_lines import Kind
-from shapeft_tune.tracking.spool import Spool
+from shapeft_tune.tracking.spooling.fact_lines import Kind
+from shapeft_tune.tracking.spooling.spool import Spool
 from tests.tracking.conftest import facts
 
 spool = Spool(Path(sys.argv[1]))
@@ -167,8 +167,8 @@ def test_a_disk_that_is_full_for_a_while_tears_no_line_but_the_one_it_cut(spool:
 WRITING = """
 import sys
 from pathlib import Path
-from shapeft_tune.tracking.fact_lines import Kind
-from shapeft_tune.tracking.spool import Spool
+from shapeft_tune.tracking.spooling.fact_lines import Kind
+from shapeft_tune.tracking.spooling.spool import Spool
 from tests.tracking.conftest import facts
 
 spool = Spool(Path(sys.argv[1]))

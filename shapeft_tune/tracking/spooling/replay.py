@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking.fact_lines import OF_TRIALS, Key, Kind
-from shapeft_tune.tracking.fact_writes import Write, writes_of
 from shapeft_tune.tracking.facts import TrialFacts
-from shapeft_tune.tracking.refill import Point, Refiller
-from shapeft_tune.tracking.spool import SpoolLine, TrialsInSpool, lines_at, spool_lines
+from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Key, Kind
+from shapeft_tune.tracking.spooling.fact_writes import Write, writes_of
+from shapeft_tune.tracking.spooling.refill import Point, Refiller
+from shapeft_tune.tracking.spooling.spool import SpoolLine, TrialsInSpool, lines_at, spool_lines
 
 
 @dataclass(frozen=True)

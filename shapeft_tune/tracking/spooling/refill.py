@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from shapeft_tune.scores import CONFUSION_FILE
 from shapeft_tune.tracking.confusion_picture import PICTURE_FILE
-from shapeft_tune.tracking.fact_lines import Key, key_of
 from shapeft_tune.tracking.facts import Ending, TrialEnd, TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import Key, key_of
 from shapeft_tune.tracking.wire import CONFIG_FILE, PARENT, RUNNING, storable, tags_of
 from shapeft_tune.tracking.writer import MOST_METRICS, SweepWriter
 

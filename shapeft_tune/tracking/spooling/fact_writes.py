@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapeft_tune.tracking.connection import bounded_requests
-from shapeft_tune.tracking.fact_lines import Kind, Line
 from shapeft_tune.tracking.facts import TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import Kind, Line
 from shapeft_tune.tracking.writer import SweepWriter
 
 if TYPE_CHECKING:

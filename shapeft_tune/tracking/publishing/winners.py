@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking.data_sets import CONTEXT
-from shapeft_tune.tracking.results import Winner
+from shapeft_tune.tracking.publishing.results import Winner
 from shapeft_tune.tracking.wire import CONFIG_FILE
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 
 from shapeft_tune.atomic import write_atomically
 from shapeft_tune.tracking.connection import file_of, is_file, without_password
-from shapeft_tune.tracking.spool import begins_a_line
+from shapeft_tune.tracking.spooling.spool import begins_a_line
 
 logger = logging.getLogger(__name__)
 
