@@ -8,7 +8,7 @@ from shapeft_tune.report.words.overall import overall, winners
 from shapeft_tune.report.words.phrases import describe_setting
 from shapeft_tune.report.words.settings import SettingFinding, setting_finding
 
-__all__ = ["SettingFinding", "describe_setting", "findings", "setting_findings"]
+__all__ = ["SettingFinding", "describe_setting", "findings", "setting_findings", "summary"]
 
 FEW_SETTINGS = 4
 """So many settings at most are each told of in the short form."""
@@ -27,6 +27,11 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
     if len(settings) <= FEW_SETTINGS:
         each = tuple(f"{told.where}: {told.headline}" for told in setting_findings(comparison))
         return (*each, *overall(comparison), *gaps(comparison))
+    return summary(comparison)
+
+
+def summary(comparison: Comparison) -> tuple[str, ...]:
+    """Return what is said of all settings together, for a page that tells of each of them elsewhere."""
     return (*winners(comparison), *overall(comparison), *gaps(comparison))
 
 

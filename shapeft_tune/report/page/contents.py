@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from shapeft_tune.report.comparison import Comparison
 from shapeft_tune.report.figures.pictures import Picture
-from shapeft_tune.report.findings import FEW_SETTINGS, findings, setting_findings
+from shapeft_tune.report.findings import findings, setting_findings, summary
+from shapeft_tune.report.hyperparameters.words import findings_on_search
 from shapeft_tune.report.methods import methods, sources_of
 from shapeft_tune.report.page.parts import (
     Bullets,
@@ -36,8 +37,10 @@ from shapeft_tune.report.tables.searches import (
     searches_table,
 )
 
-MAPS = ("map", "differences")
-"""Pictures that come before the table of scores; other pictures of results come after it."""
+MAP = "map"
+"""The picture that answers at a glance."""
+DIFFERENCES = "differences"
+"""The picture that comes before the table of scores; others of results come after it."""
 MIOU = (
     "*mIoU* is the mean of the classes' IoU over those that occur among targets or predictions of the test "
     "folds. Void pixels are left out, and void is never predicted. A class that occurs in neither is left "
@@ -57,7 +60,7 @@ def contents(report: Report, pictures: Sequence[Picture]) -> tuple[Section, ...]
         pictures: those that were drawn.
     """
     sections = (
-        Section("answer", "The answer", tuple(_answer(report.comparison))),
+        Section("answer", "The answer", tuple(_answer(report.comparison, pictures))),
         Section("results", "Scores", tuple(_results(report, pictures))),
         Section("differences", "Differences between strategies", tuple(_differences(report, pictures))),
         Section("classes", "Classes", tuple(_classes(report, pictures))),
@@ -70,15 +73,13 @@ def contents(report: Report, pictures: Sequence[Picture]) -> tuple[Section, ...]
     return tuple(section for section in sections if section.parts)
 
 
-def _answer(comparison: Comparison) -> Iterator[Part]:
-    first, *others = findings(comparison)
-    if 1 < len(comparison.settings) <= FEW_SETTINGS:  # a sentence for each, and none above the others
-        yield Bullets((first, *others))
-        yield from _tables(best_map(comparison))
-    else:
-        yield Words(first, lead=True)
-        yield from _tables(best_map(comparison))
-        yield from [Bullets(tuple(others))] if others else []
+def _answer(comparison: Comparison, pictures: Sequence[Picture]) -> Iterator[Part]:
+    of_many = len(comparison.settings) > 1 and any(cell.is_tested for cell in comparison.cells)
+    first, *others = summary(comparison) if of_many else findings(comparison)
+    yield Words(first, lead=True)
+    yield from (Pictured(picture) for picture in pictures if picture.name == MAP)
+    yield from _tables(best_map(comparison))
+    yield from [Bullets(tuple(others))] if others else []
     told = [each for each in setting_findings(comparison) if each.details]
     if told and len(comparison.settings) > 1:
         yield Heading("Setting by setting", "setting-by-setting")
@@ -88,9 +89,9 @@ def _answer(comparison: Comparison) -> Iterator[Part]:
 
 def _results(report: Report, pictures: Sequence[Picture]) -> Iterator[Part]:
     shown = [picture for picture in pictures if picture.section == "results"]
-    yield from (Pictured(picture) for picture in shown if picture.name in MAPS)
+    yield from (Pictured(picture) for picture in shown if picture.name == DIFFERENCES)
     yield Tabled(results_table(report.comparison))
-    yield from (Pictured(picture) for picture in shown if picture.name not in MAPS)
+    yield from (Pictured(picture) for picture in shown if picture.name not in (MAP, DIFFERENCES))
     if report.published:
         yield from _published(report)
 
@@ -131,6 +132,8 @@ def _hyperparameters(report: Report, pictures: Sequence[Picture]) -> Iterator[Pa
     )
     if not any(tables):
         return
+    if sentences := findings_on_search(report.searches):
+        yield Bullets(tuple(sentences))
     yield from _pictured(pictures, "hyperparameters")
     yield from _tables(*tables, searched_table(report.sweep))
 
