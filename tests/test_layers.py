@@ -100,6 +100,14 @@ def test_the_readme_shows_the_tree_as_it_is() -> None:
     assert {name for name in shown if not name.endswith("/")} == files
 
 
+def test_every_local_file_that_the_readme_links_to_is_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", readme)
+    local = {"".join(each).partition("#")[0] for each in linked if "://" not in "".join(each)} - {""}
+    assert len(local) >= 5
+    assert [name for name in sorted(local) if not (ROOT / name).is_file()] == []
+
+
 def test_the_readmes_first_commands_are_chores_of_the_makefile() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +61,11 @@ def sync(
     sweep = chosen_generation(load_sweep(file), places, ledger, generation)
     folder = places.sweep_folder(sweep.name)
     with _nobody_else(sweep.name, folder, ledger), _bar() as on_trial:
+        if retold := _retold(sweep, folder, ledger):
+            print_aside(
+                f"record.jsonl had no end of {retold} trials; it has now what ledger and files know of them, "
+                "of curves the validation mIoU alone"
+            )
         synced = sync_record(
             uri,
             sweep.name,
@@ -70,11 +75,12 @@ def sync(
             rebuild=rebuild,
             on_trial=on_trial,
         )
-    for problem in synced.refused:
+    for problem in (*synced.refused, *synced.unreadable):
         print(f"not in the record: {problem}", file=sys.stderr)
-    if older := _trials_before_the_spool(sweep, folder, ledger):
+    if synced.unreadable:
         print_aside(
-            f"{older} trials ended before this home kept facts: `sweep` writes their ends, not their curves"
+            f"{len(synced.unreadable)} lines of the facts cannot be read: all else was sent; a version that "
+            f"can read them sends them with --rebuild"
         )
     where = f"experiment {sweep.name!r} at {without_password(uri, uri)}"
     if synced.trials:
@@ -121,19 +127,13 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
-def _trials_before_the_spool(sweep: SweepConfig, folder: Path, ledger: str | None) -> int:
-    """Return how many trials have ended of which the spool says nothing."""
-    from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, TrialsInSpool
+def _retold(sweep: SweepConfig, folder: Path, ledger: str | None) -> int:
+    """Let the spool have what the ledger alone knows; return of how many trials that was."""
     from shapeft_tune.tune.ledger.ledger import Ledger
-    from shapeft_tune.tune.ledger.trials import State
+    from shapeft_tune.tune.retelling import retell
 
-    told = TrialsInSpool(folder / SPOOL_FILE).keys()
-    ended: list[tuple[str, str, str]] = []
-    with suppress(LedgerError):  # of a file that has changed since: what it says of trials is another matter
-        trials = Ledger.look(folder, sweep, ledger).trials()
-        ended = [
-            (each.cell.strategy, str(each.role), each.fingerprint)
-            for each in trials
-            if each.state is not State.RUNNING
-        ]
-    return sum(key not in told for key in ended)
+    try:
+        return retell(Ledger.look(folder, sweep, ledger), folder)
+    except LedgerError as error:
+        print_aside(f"what the ledger knows beside record.jsonl is left out: {error}")
+        return 0

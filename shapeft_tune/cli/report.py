@@ -99,7 +99,7 @@ def report(
             ]
             raise UserError(
                 f"report FILE OTHER: expected none of {', '.join(given)} - leave it out; a generation is "
-                f"written FILE+N, such as {file.name}+2"
+                f"written FILE+N, such as {_split(file)[0].name}+2"
             )
         a, b = (_declared(path, places, ledger) for path in (file, other))
         _print_side_by_side(a, b, uri, places, as_json)
@@ -131,6 +131,8 @@ def print_report(
 ) -> None:
     """Write a report; show its table, its findings, and where it is."""
     from shapeft_tune.report import as_terminal, findings, write_report
+    from shapeft_tune.report.published import NONE_KNOWN, published_for
+    from shapeft_tune.report.words.gaps import on_their_way
 
     files = write_report(
         declared,
@@ -143,6 +145,10 @@ def print_report(
     console.print(as_terminal(files.comparison))
     for sentence in findings(files.comparison):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+    if files.report.driver:
+        print(on_their_way(files.report.driver))
+    if published and not published_for(declared):
+        print(f"Published numbers: {NONE_KNOWN}")
     print(f"Report: {files.html}")
     print(f"As text and tables: {files.markdown}")
 
@@ -181,12 +187,18 @@ def _declared(file: Path, places: Places, ledger: str | None, generation: int | 
     from shapeft_tune.config import load_sweep
     from shapeft_tune.tune.declared import declared_generation
 
-    numbered = None if file.exists() else re.fullmatch(r"(.+)\+([1-9][0-9]*)", str(file))
-    if numbered is None:
-        return declared_generation(load_sweep(file), places, ledger, generation)
-    if generation is not None:
+    path, number = _split(file)
+    if number is not None and generation is not None:
         raise UserError(f"report: expected {file} or --generation {generation}; got both - leave one out")
-    return declared_generation(load_sweep(Path(numbered[1])), places, ledger, int(numbered[2]))
+    if number == 0:
+        raise UserError(f"{file}: expected a generation from 1 on; got 0 - the first is {path.name}+1")
+    return declared_generation(load_sweep(path), places, ledger, generation if number is None else number)
+
+
+def _split(file: Path) -> tuple[Path, int | None]:
+    """Return a sweep file and the generation behind it: of ``mine.yaml+2``, ``mine.yaml`` and 2."""
+    found = None if file.exists() else re.fullmatch(r"(.+)\+([0-9]+)", str(file))
+    return (Path(found[1]), int(found[2])) if found else (file, None)
 
 
 def _report_folder(declared: SweepConfig, places: Places) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,7 @@ from shapeft_tune.cli.options import (
     tracking_at,
 )
 from shapeft_tune.cli.report import print_report
-from shapeft_tune.errors import UserError
+from shapeft_tune.errors import TrackingError, UserError
 
 if TYPE_CHECKING:
     from shapeft_tune.tune.run import SweepRun
@@ -101,11 +102,22 @@ def sweep(
     )
     with watching(console) as on_event:
         run = run_sweep(declared, places, options, on_event, print_aside)
+    asked = {"--home": home, "--tracking-uri": tracking_uri, "--generation": generation, "--ledger": ledger}
     for problem in run.record_problems:
         print(f"not in the record: {problem}", file=sys.stderr)
+    if run.record_problems:
+        send = _command(["record", "sync", str(file)], asked)
+        print(f"The home has all of it. Once MLflow can take it: {send}", file=sys.stderr)
     if run.stopped and not run.done:
         _tell_why_stopped(run)
-    print_report(run.sweep, uri, places, console)
+    try:
+        print_report(run.sweep, uri, places, console)
+    except TrackingError as error:
+        if not run.record_problems:
+            raise
+        print(f"No report now: {error}", file=sys.stderr)
+        print(f"After the command above: {_command(['report', str(file)], asked)}", file=sys.stderr)
+        raise typer.Exit(1) from None
     if tracking_uri and tracking_uri.startswith("http"):
         print(f"Look closer at {tracking_uri}")
         print_comparisons(tracking_uri, tracking_uri, run.sweep.name)
@@ -116,6 +128,15 @@ def sweep(
         print(f"{failed} trials failed; see: python -m shapeft_tune status {file} --home {home}{older}")
         if not any(count.complete for count in run.counts):
             raise typer.Exit(1)
+
+
+def _command(words: list[str], options: Mapping[str, object]) -> str:
+    """Return a command on the same sweep; a password in an address is for its user to put in."""
+    from shapeft_tune.tracking.connection import without_password
+
+    given = [(name, str(value)) for name, value in options.items() if value is not None]
+    told = [part for name, value in given for part in (name, without_password(value, value))]
+    return shlex.join(["python", "-m", "shapeft_tune", *words, *told])
 
 
 def _ceiling(gigabytes: float | None) -> int | None:

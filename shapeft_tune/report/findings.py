@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shapeft_tune.report.comparison import Comparison
+from shapeft_tune.report.words.costs import costs
 from shapeft_tune.report.words.gaps import gaps
 from shapeft_tune.report.words.overall import overall, winners
 from shapeft_tune.report.words.phrases import describe_setting
@@ -12,6 +13,8 @@ __all__ = ["SettingFinding", "describe_setting", "findings", "setting_findings",
 
 FEW_SETTINGS = 4
 """So many settings at most are each told of in the short form."""
+FEW_SENTENCES = 19
+"""So many at most tell everything of a single setting; if it took more, it is told of as one of several."""
 
 
 def findings(comparison: Comparison) -> tuple[str, ...]:
@@ -21,11 +24,12 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
     everything; of one in a few settings it has a sentence for each; of a larger one the counts of winners.
     """
     settings = comparison.settings
-    if len(settings) == 1:
-        (told,) = setting_findings(comparison)
-        return (f"{told.where}: {told.headline}", *told.details, *gaps(comparison))
     if len(settings) <= FEW_SETTINGS:
-        each = tuple(f"{told.where}: {told.headline}" for told in setting_findings(comparison))
+        told = setting_findings(comparison)
+        each = tuple(f"{one.where}: {one.headline}" for one in told)
+        everything = (*each, *told[0].details, *costs(comparison), *gaps(comparison))
+        if len(settings) == 1 and len(everything) <= FEW_SENTENCES:
+            return everything
         return (*each, *overall(comparison), *gaps(comparison))
     return summary(comparison)
 

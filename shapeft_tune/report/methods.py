@@ -13,8 +13,8 @@ from shapeft_tune.report import sources
 from shapeft_tune.report.report import Report
 from shapeft_tune.report.sources import Source
 from shapeft_tune.report.statistics.resampling import DRAWS
-from shapeft_tune.report.tables.layout import joined, share_text
-from shapeft_tune.report.words.phrases import counted
+from shapeft_tune.report.tables.layout import share_text
+from shapeft_tune.report.words.phrases import counted, listed
 
 LABELS = {
     "stratified": "stratified, so that the classes of a subset follow the whole's",
@@ -85,9 +85,9 @@ def _any_trial(cell: Cell) -> TrialConfig:
 
 
 def _compared(sweep: SweepConfig, trials: dict[str, TrialConfig]) -> Iterator[str]:
-    shares = joined(share_text(fraction) for fraction in sorted(sweep.settings.label_fractions))
-    dates = joined(str(length) for length in sorted(sweep.settings.temporal_lengths))
-    named = joined(f"{name} ({_described(sweep, name, trial)})" for name, trial in trials.items())
+    shares = listed(share_text(fraction) for fraction in sorted(sweep.settings.label_fractions))
+    dates = listed(str(length) for length in sorted(sweep.settings.temporal_lengths))
+    named = listed(f"{name} ({_described(sweep, name, trial)})" for name, trial in trials.items())
     several = len(trials) > 1
     yield (
         f"{_number(len(trials), 'strategy', 'strategies')} {'were' if several else 'was'} tuned: {named}. "
@@ -137,7 +137,7 @@ def _folds(sweep: SweepConfig, trials: Sequence[TrialConfig]) -> Iterator[str]:
         yield "Folds differ between strategies, as their configurations have it."
         return
     train, validation, test = (
-        f"fold{'s' if len(some) > 1 else ''} {joined(map(str, some))}"
+        f"fold{'s' if len(some) > 1 else ''} {listed(map(str, some))}"
         for some in (folds.train, folds.validation, folds.test)
     )
     if sweep.folds == "rotate":
@@ -266,11 +266,13 @@ def _comparisons(report: Report) -> Iterator[Paragraph]:
         return
     yield Paragraph(
         f"Strategies were compared with {baseline} in the same setting, paired over the seeds that both "
-        "have and over the same draws of the test patches. Their p values are adjusted by Holm's procedure "
-        "for all differences of the report, and intervals have the level at which that procedure tests "
-        "them: 0 is outside exactly where a strategy is called better or worse. The recommended strategy "
-        "of a setting is the one with the best mean; the others are compared with it in the same way, "
-        "corrected for their number. Agreement of the order over seeds is Kendall's W.",
+        "have and over the same draws of the test patches. The recommended strategy of a setting is the one "
+        "with the best mean test score. As that score chose it, its mean is a little too high, and so is its "
+        "lead over the others; they are compared with it in the same way. The p values of all these "
+        "pairs, in all settings, are adjusted together by Holm's procedure, and intervals have the level at "
+        "which that procedure tests them: 0 is outside exactly where a strategy is called better or worse. "
+        "What more labels or dates bring is tested likewise, corrected for the number of these pairs. "
+        "Agreement of the order over seeds is Kendall's W.",
         (sources.HOLM, sources.KENDALL),
     )
     if any(search.importances for search in report.searches):

@@ -11,21 +11,22 @@ LONGEST_FINDINGS = 2000
 UNTESTED = "†"
 LEGEND = (
     "Mean IoU on the test folds over seeds, with its 95 % interval. Rows are strategies and numbers of "
-    "dates, columns are shares of the labels; bold is the best strategy there."
+    "dates, columns are shares of the labels."
 )
+BEST_LEGEND = " Bold is the best strategy there."
 UNTESTED_LEGEND = f" {UNTESTED}: best trial on the validation folds, not tested yet."
 
 
 def note_of(report: Report) -> str:
     """Return what a visitor of the sweep's page in MLflow reads first."""
     comparison = report.comparison
-    untested = any(not cell.is_tested and cell.score is not None for cell in comparison.cells)
+    table = result_table(comparison)
     commands = "\n".join(["```", *report.reproduction.commands, "```"])
     parts = [
         f"**{comparison.question}**" if comparison.question else "",
         _findings(comparison),
-        result_table(comparison),
-        LEGEND + (UNTESTED_LEGEND if untested else ""),
+        table,
+        LEGEND + (BEST_LEGEND if "**" in table else "") + (UNTESTED_LEGEND if UNTESTED in table else ""),
         f"To get these numbers again:\n\n{commands}" if report.reproduction.commands else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.comparison import CellSummary, Comparison
 from shapeft_tune.report.figures.style import COLOURS
 from shapeft_tune.report.note import note_of
 from shapeft_tune.report.report import Report
+from shapeft_tune.tracking.publishing.curves import LISTED_BY
 from shapeft_tune.tracking.publishing.publication import publish
 from shapeft_tune.tracking.publishing.results import CellPublication, Curve, SweepPublication, Winner
 from shapeft_tune.tracking.publishing.views import TEST_MIOU, map_metric
+from shapeft_tune.tracking.wire import value_text
 from shapeft_tune.tune.orders import trial_folder
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def metrics_of(cell: CellSummary) -> dict[str, float]:
     """Return a cell's numbers by their names in the record; those that are not known are left out."""
     numbers = {
         TEST_MIOU: cell.test_miou_mean,
+        LISTED_BY: cell.test_miou_mean,
         map_metric(cell.strategy): cell.test_miou_mean,
         "result/test_miou_low": cell.test_miou_low,
         "result/test_miou_high": cell.test_miou_high,
@@ -115,10 +116,6 @@ def _winner(cell: CellSummary, sweep_folder: Path | None) -> Winner:
     return Winner(
         cell.best_fingerprint,
         dict(cell.best_trial or {}),
-        {path: _text(value) for path, value in (cell.best_config or {}).items()},
+        {path: value_text(value) for path, value in (cell.best_config or {}).items()},
         folder / BEST_FILE if folder else None,
     )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -80,6 +80,7 @@ PUBLISHED = (
     Published("OlmoEarth-L", 0.518, LINEAR_PROBE),
     Published("CROMA", 0.650, MAESTRO),
 )
+NONE_KNOWN = "None are known for this data set: those that this project knows are on PASTIS."
 COLUMNS = ("method", "mIoU", "mean over", "protocol")
 
 

@@ -27,10 +27,17 @@ class Report:
     """Whether published numbers of the field are shown beside the sweep's own."""
     written: datetime | None = None
     """When the record was read."""
+    driver: str = ""
+    """Who ran the sweep on then, as far as its folder here says; empty for nobody."""
 
 
 def report_of(
-    sweep: SweepConfig, runs: Iterable[Run], *, baseline: str | None = None, published: bool = False
+    sweep: SweepConfig,
+    runs: Iterable[Run],
+    *,
+    baseline: str | None = None,
+    published: bool = False,
+    driver: str = "",
 ) -> Report:
     """Compare the cells of a sweep.
 
@@ -39,6 +46,7 @@ def report_of(
         runs: its trials.
         baseline: the strategy that others are compared with; by default as :func:`compare` chooses.
         published: whether published numbers of the field are shown too.
+        driver: who runs the sweep now.
 
     Raises:
         TrackingError: the trials were scored by different conventions.
@@ -51,4 +59,5 @@ def report_of(
         reproduction_of(sweep, runs),
         published,
         datetime.now(UTC),
+        driver,
     )

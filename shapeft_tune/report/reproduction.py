@@ -50,8 +50,14 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Of a file with the configuration: ``utae-labels0.1-dates6``."""
+        """Of its cell, where an anchor is to have it: ``utae-labels0.1-dates6``."""
         return f"{self.strategy}-labels{self.label_fraction:g}-dates{self.temporal_length}"
+
+    def file_of(self, repeat: Repeat) -> str:
+        """Return the name of a file with a repeat's configuration: ``utae-labels0.1-dates6-seed1.json``."""
+        several = len({each.test_folds for each in self.repeats}) > 1
+        folds = f"-test{repeat.test_folds.replace(',', '+')}" if several else ""
+        return f"{self.name}-seed{repeat.seed}{folds}.json"
 
     def config_of(self, repeat: Repeat) -> dict[str, Any]:
         """Return the whole configuration of a repeat."""
@@ -64,7 +70,7 @@ class Reproduction:
     """What a reader types to get the numbers again."""
 
     sweep: str
-    """The sweep file's name."""
+    """Its name in the sweep file, which is that of all its generations."""
     commands: tuple[str, ...]
     """That run the whole sweep and its report."""
     file: str = ""
@@ -92,29 +98,36 @@ def reproduction_of(sweep: SweepConfig, runs: Iterable[Run]) -> Reproduction:
     ]
     trials = [run for _, of_cell in found for run in of_cell]
     return Reproduction(
-        sweep.name, commands_of(sweep), sweep_file(sweep), tuple(recipes), _computed_with(trials)
+        declared(sweep)["name"], commands_of(sweep), sweep_file(sweep), tuple(recipes), _computed_with(trials)
     )
 
 
 def commands_of(sweep: SweepConfig) -> tuple[str, ...]:
     """Return the commands that run a sweep, once its file is saved, and report on it."""
-    file = shlex.quote(f"{sweep.name}.yaml")
+    file = shlex.quote(f"{declared(sweep)['name']}.yaml")
     data = " --data FOLDER" if any(_needs_folder(cell.template) for cell in sweep.cells) else ""
     return (f"{PROGRAM} plan {file}", f"{PROGRAM} sweep {file}{data}", f"{PROGRAM} report {file}")
 
 
-def train_command(recipe: Recipe) -> str:
-    """Return the command that trains and tests one saved configuration."""
+def train_commands(recipe: Recipe) -> tuple[str, ...]:
+    """Return the commands that train and test each saved repeat; without any, the best search trial's own."""
     data = " --data FOLDER" if _needs_folder(recipe.config) else ""
-    return f"{PROGRAM} train {shlex.quote(recipe.name + '.json')}{data} --test"
+    files = [recipe.file_of(repeat) for repeat in recipe.repeats] or [f"{recipe.name}.json"]
+    return tuple(f"{PROGRAM} train {shlex.quote(file)}{data} --test" for file in files)
 
 
 def sweep_file(sweep: SweepConfig) -> str:
     """Return a sweep as the YAML file that declares it."""
     import yaml
 
-    content = sweep.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(declared(sweep), sort_keys=False, allow_unicode=True, width=100)
+
+
+def declared(sweep: SweepConfig) -> dict[str, Any]:
+    """Return what a sweep's file says: of any generation, what starts it in a home that has none."""
+    from shapeft_tune.tune.declared import as_declared  # here: it brings Optuna, which takes half a second
+
+    return as_declared(sweep)
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -142,6 +155,7 @@ def _computed_with(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
         for name, value in ({**run.environment, **digest}).items():
             if value:
                 found.setdefault(name, set()).add(value)
+    versions_last = sorted(found, key=lambda name: name if name.startswith("version.") else "")
     return {"report written by": (f"shapeft_tune {__version__}",)} | {
-        name: tuple(sorted(values)) for name, values in found.items()
+        name: tuple(sorted(found[name])) for name in versions_last
     }

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.counts import RESULT_FILE, PatchCounts, is_of_trial, patches_in
@@ -55,7 +53,7 @@ class Run:
     test_counts_KK: Counts | None = field(default=None, compare=False)
     """Confusion matrix of all test patches, rows are targets; None where there is none."""
     test_patches: PatchCounts | None = field(default=None, compare=False)
-    """Those of each of them; None where they were not read or are not to be had."""
+    """Each of them by itself; None where they were not read or are not to be had."""
     environment: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What it was computed with, by name: ``device``, ``version.torch``, ...; empty in old records."""
 
@@ -118,10 +116,7 @@ def _with_patches(
         if run.facts.role != Role.CONFIRMATION or run.state != Ending.COMPLETE:
             return run
         patches = _patches_of(client, run, run_id, trials_folder)
-        if patches is None:
-            return run
-        pooled_KK = patches.counts_NKK.sum(axis=0, dtype=np.int64)
-        return replace(run, test_counts_KK=pooled_KK, test_patches=patches)
+        return replace(run, test_counts_KK=patches.pooled_KK, test_patches=patches) if patches else run
 
     with ThreadPoolExecutor(FETCHES) as pool:
         yield from pool.map(completed, runs, [run.info.run_id for run in stored])

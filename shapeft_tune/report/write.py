@@ -16,6 +16,7 @@ from shapeft_tune.report.publish import publish_report
 from shapeft_tune.report.report import Report, report_of
 from shapeft_tune.report.runs import read_runs
 from shapeft_tune.report.tables import as_csv, as_json, differences_as_csv, latex_tables
+from shapeft_tune.tune.ledger.lock import driver_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def gather(
         TrackingError: the store cannot be read, or nothing of the sweep is in it.
         UserError: the baseline is no strategy of the sweep.
     """
+    driver = driver_of(trials_folder.parent) if trials_folder else None  # before what it records is read
     runs = read_runs(tracking_uri, sweep.name, trials_folder, with_patches=True)
-    return report_of(sweep, runs, baseline=baseline, published=published)
+    return report_of(sweep, runs, baseline=baseline, published=published, driver=driver or "")
 
 
 def write_report(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shapeft_tune.tracking.connection import all_runs
-from shapeft_tune.tracking.facts import TrialFacts
+from shapeft_tune.tracking.facts import TrialFacts, cell_title
 from shapeft_tune.tracking.wire import (
+    CELL_KEY_TAGS,
     CELL_ROLE,
     PARENT,
     cell_axes_of,
@@ -28,8 +29,15 @@ CellKey = tuple[str, str, str]
 
 @dataclass
 class _CellRun:
-    run_id: str
+    stored: Run
+    """As it was when it was found or made."""
     running: bool
+    is_described: bool = False
+    """Whether this process has seen to it that nothing is missing of what never changes."""
+
+    @property
+    def run_id(self) -> str:
+        return str(self.stored.info.run_id)
 
 
 class CellRuns:
@@ -43,7 +51,7 @@ class CellRuns:
         self._experiment_id = experiment_id
         self._sweep_run_id = sweep_run_id
         self._known = {
-            cell_key(run.data.tags): _CellRun(run.info.run_id, run.info.status == "RUNNING")
+            cell_key(run.data.tags): _taken_over(run)
             for run in runs
             if run.data.tags.get("role") == CELL_ROLE
         }
@@ -53,9 +61,12 @@ class CellRuns:
         key = cell_key_of(facts)
         if key not in self._known:
             # Not known, yet perhaps made: a request may have arrived although its answer was lost.
-            run_id = cell_run_id(self._client, self._experiment_id, *_plain(facts))
-            self._known[key] = _CellRun(run_id or self._made(facts, now_ms), running=True)
-        return self._known[key].run_id
+            found = self._find(key)
+            self._known[key] = _taken_over(found if found else self._made(facts, now_ms))
+        cell = self._known[key]
+        if not cell.is_described:
+            self._describe(cell, facts, now_ms)
+        return cell.run_id
 
     def reopen(self, facts: TrialFacts, now_ms: int) -> str:
         """Do as :meth:`of` does, and say in MLflow that the cell has work again."""
@@ -74,36 +85,43 @@ class CellRuns:
                 self._client.set_terminated(cell.run_id, status if key in left else "FINISHED", now_ms)
                 cell.running = False
 
-    def _made(self, facts: TrialFacts, now_ms: int) -> str:
-        from mlflow.entities import Metric, Param
+    def _find(self, key: CellKey) -> Run | None:
+        named = zip(CELL_KEY_TAGS, key, strict=True)
+        query = " and ".join(
+            [f"tags.role = '{CELL_ROLE}'", *(f"tags.{tag} = '{text}'" for tag, text in named)]
+        )
+        found = self._client.search_runs([self._experiment_id], query, max_results=1)
+        return found[0] if found else None
 
-        title = f"{facts.strategy} labels={facts.label_fraction:g} dates={facts.temporal_length}"
+    def _made(self, facts: TrialFacts, now_ms: int) -> Run:
+        title = cell_title(facts.strategy, facts.label_fraction, facts.temporal_length)
         tags = cell_tags_of(facts) | {PARENT: self._sweep_run_id}
-        run_id = str(self._client.create_run(self._experiment_id, now_ms, tags, title).info.run_id)
-        axes = [Metric(name, value, now_ms, 0) for name, value in cell_axes_of(facts).items()]
-        params = [Param(name, text) for name, text in cell_params_of(facts).items()]
-        self._client.log_batch(run_id, axes, params)
-        return run_id
+        return self._client.create_run(self._experiment_id, now_ms, tags, title)
+
+    def _describe(self, cell: _CellRun, facts: TrialFacts, now_ms: int) -> None:
+        """Write what is missing of what never changes."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        there = cell.stored.data
+        axes = [
+            Metric(name, value, now_ms, 0)
+            for name, value in cell_axes_of(facts).items()
+            if name not in there.metrics
+        ]
+        words = [
+            Param(name, text) for name, text in cell_params_of(facts).items() if name not in there.params
+        ]
+        tags = [RunTag(name, text) for name, text in cell_tags_of(facts).items() if name not in there.tags]
+        if axes or words or tags:
+            self._client.log_batch(cell.run_id, axes, words, tags)
+        cell.is_described = True
 
 
-def cell_run_ids(client: MlflowClient, experiment_id: str) -> dict[CellKey, str]:
-    """Return the ids of all cells' runs of a sweep; keys are made by ``wire.cell_key``."""
+def cell_runs(client: MlflowClient, experiment_id: str) -> dict[CellKey, Run]:
+    """Return the runs of all cells of a sweep; keys are made by ``wire.cell_key``."""
     found = all_runs(client, experiment_id, f"tags.role = '{CELL_ROLE}'")
-    return {cell_key(run.data.tags): str(run.info.run_id) for run in found}
+    return {cell_key(run.data.tags): run for run in found}
 
 
-def cell_run_id(
-    client: MlflowClient, experiment_id: str, strategy: str, label_fraction: float, temporal_length: int
-) -> str | None:
-    """Return the id of one cell's run, if there is one."""
-    query = (
-        f"tags.role = '{CELL_ROLE}' and tags.strategy = '{strategy}'"
-        f" and tags.label_fraction = '{float(label_fraction)!r}'"
-        f" and tags.temporal_length = '{temporal_length}'"
-    )
-    found = client.search_runs([experiment_id], query, max_results=1)
-    return str(found[0].info.run_id) if found else None
-
-
-def _plain(facts: TrialFacts) -> tuple[str, float, int]:
-    return facts.strategy, facts.label_fraction, facts.temporal_length
+def _taken_over(run: Run) -> _CellRun:
+    return _CellRun(run, running=run.info.status == "RUNNING")

@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SQLITE = "sqlite:///"
-PAGE = 1000
-"""Runs per request."""
+PAGE = 200
+"""Runs per request. With all their tags and metrics they take a server half a second of computing."""
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # MLflow's own 7 retries block for four minutes in an outage
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -28,6 +28,8 @@ PATIENCE = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one bar for each file, where many are read
 }
 """Environment variables under which this project talks to MLflow, which has no other way to set them."""
+READING_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+"""While a page of runs is read: a server whose disk or processors are busy takes ten times as long."""
 
 
 def connect(tracking_uri: str, *, create: bool) -> MlflowClient:
@@ -87,11 +89,8 @@ def bounded_requests() -> Iterator[None]:
 
     May be entered by several threads at a time: the first one in sets, the last one out restores.
     """
-    _patience.enter()
-    try:
+    with _patience.waiting():
         yield
-    finally:
-        _patience.leave()
 
 
 def find_experiment(client: MlflowClient, name: str) -> Experiment | None:
@@ -113,13 +112,14 @@ def all_runs(client: MlflowClient, experiment_id: str, filter_string: str = "") 
     """Yield every active run of an experiment, oldest first."""
     token: str | None = None
     while True:
-        page = client.search_runs(
-            [experiment_id],
-            filter_string,
-            max_results=PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
+        with bounded_requests(), _reading.waiting():
+            page = client.search_runs(
+                [experiment_id],
+                filter_string,
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
         yield from page
         token = page.token
         if not token:
@@ -127,21 +127,31 @@ def all_runs(client: MlflowClient, experiment_id: str, filter_string: str = "") 
 
 
 class _Patience:
-    """Counts who is inside :func:`bounded_requests`."""
+    """Sets environment variables while anyone is inside, and counts who is."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._inside = 0
         self._before: dict[str, str | None] = {}
 
-    def enter(self) -> None:
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Be inside."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._before = {name: os.environ.get(name) for name in PATIENCE}
-                os.environ.update(PATIENCE)
+                self._before = {name: os.environ.get(name) for name in self._settings}
+                os.environ.update(self._settings)
             self._inside += 1
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
@@ -152,7 +162,9 @@ class _Patience:
                         os.environ[name] = value
 
 
-_patience = _Patience()
+_patience = _Patience(PATIENCE)
+_reading = _Patience(READING_PATIENCE)
+"""Only ever entered inside the other one, so that what the two restore does not mix."""
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from typing import Any
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.scores import Counts
 
+Key = tuple[str, str, str]
+"""Strategy, role and fingerprint: what names a trial among all of its sweep. Two strategies may arrive at the
+same experiment, and so may a search and a confirmation; each has its own run."""
 CELL_WALL_SECONDS = "cost/cell_wall_seconds"
 """Metric of a search trial: in how many seconds its cell had had search trials at work when it ended. No sum
 over trials says that, as they run beside each other."""
@@ -32,6 +35,11 @@ class SweepEnding(StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+
+
+def cell_title(strategy: str, label_fraction: float, temporal_length: int) -> str:
+    """Name a cell for people: ``utae labels=0.1 dates=6``."""
+    return f"{strategy} labels={label_fraction:g} dates={temporal_length}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class TrialFacts:
 
         A confirmation is named with its seed and the folds that it is tested on, too: ``seed=1 test=5``.
         """
-        cell = f"{self.strategy} labels={self.label_fraction:g} dates={self.temporal_length}"
+        cell = cell_title(self.strategy, self.label_fraction, self.temporal_length)
         repeat = f" seed={self.seed} test={self.test_folds}" if self.role is Role.CONFIRMATION else ""
         return f"{cell}{repeat} #{self.fingerprint[:6]}"
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.tracking.connection import connect, file_of, is_file, talking_to
-from shapeft_tune.tracking.facts import Place, SweepEnding, TrialEnd, TrialFacts
-from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Key, Kind, closing_of, end_content, numbers
+from shapeft_tune.tracking.facts import Key, Place, SweepEnding, TrialEnd, TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Kind, end_content, numbers
 from shapeft_tune.tracking.spooling.fact_writes import StoreAway, answers, carry_out
 from shapeft_tune.tracking.spooling.position import Position
 from shapeft_tune.tracking.spooling.refill import Refiller
@@ -56,6 +55,8 @@ class Recorder:
         self._problems: list[str] = []
         self._more_problems = 0
         self._waiting = ""
+        self._hindrance = "the tracking store did not answer until the end"
+        """Why facts wait, where they do."""
         self._told_ahead = 0
         """Lines after the position that were told already, while catching up."""
         self._moved = threading.Condition()
@@ -107,7 +108,7 @@ class Recorder:
         if self._position.refused and self._closing.is_set():
             problems.append(
                 f"the tracking store did not take {_facts(len(self._position.refused))}; once it is mended, "
-                f"send again with: {self._command}"
+                f"`record sync` sends again"
             )
         return (*problems, *([self._waiting] if self._waiting else []))
 
@@ -163,33 +164,35 @@ class Recorder:
             self._note(f"{facts.title if facts else 'the sweep'}: {kind} was not kept: {error}")
         self._news.set()
 
-    @property
-    def _command(self) -> str:
-        home = shlex.quote(str(self._spool.folder.parent))
-        return f"python -m shapeft_tune record sync FILE --home {home}"
-
     def _what_waits(self) -> str:
         waiting = spool_lines(self._spool.file, self._position.offset, self._spool.size)
         facts = sum(each.line.kind in OF_TRIALS for each in waiting) - self._told_ahead
         what = f"{_facts(facts) or 'the end of the sweep'} wait{'s' if facts < 2 else ''}"
-        return (
-            f"{what} in {self._spool.file}, because the tracking store did not answer until the end; send "
-            f"what waits with: {self._command}"
-        )
+        return f"{what} in {self._spool.file}, because {self._hindrance}; `record sync` sends what waits"
 
     # In the thread
 
     def _work(self) -> None:
         """Tell the store what earlier drivers left, and then what comes, until the end."""
-        if self._catch_up():
-            self._go_on()
+        while True:
+            try:
+                if self._catch_up():
+                    self._go_on()
+                break
+            except Exception as error:  # the spool cannot be read now, say
+                self._hindrance = f"{type(error).__name__}: {error}"
+                logger.exception("facts wait in the spool")
+                if self._closing.wait(OUTAGE_PAUSE):
+                    break
         self._position.save()
 
     def _catch_up(self) -> bool:
         start, end = self._left_over
-        before = -1
-        for story in stories(self._spool.file, start, end):
-            for told in self._replay.of_story(story):
+        if self._position.offset >= end:
+            return True
+        before, self._told_ahead = -1, 0
+        for story in stories(self._spool.file, start, end, self._note):
+            for told in self._sound(self._replay.of_story(story), f"trial {story.key}", story.places):
                 if not self._carry_out(told):
                     return False
                 self._told_ahead += len(told.places) if told.places[-1] != before else 0
@@ -198,12 +201,19 @@ class Recorder:
         self._reach(end)
         return True
 
+    def _sound(self, writes: Iterable[Told], title: str, places: Iterable[int]) -> Iterator[Told]:
+        """Yield the writes; where they cannot be made of what is told, refuse that and go past it."""
+        try:
+            yield from writes
+        except Exception as error:  # whatever a line brings about that looks right and is not
+            self._refuse(title, places, error)
+
     def _go_on(self) -> None:
         saved, is_noted = time.monotonic(), False
         while True:
             self._news.clear()
             start, end = self._position.offset, self._spool.size
-            for each in spool_lines(self._spool.file, start, end):
+            for each in spool_lines(self._spool.file, start, end, self._note):
                 if not self._tell_store(each):
                     return
                 if is_noted := time.monotonic() - saved > POSITION_PAUSE:
@@ -219,10 +229,11 @@ class Recorder:
     def _tell_store(self, each: SpoolLine) -> bool:
         """Tell one line; return False where the store is away and nobody waits for it any more."""
         if each.line.kind is Kind.CLOSED and each.end == self._spool.size:
-            close = partial(self._writer.close, **closing_of(each.line))
+            close = partial(self._writer.close, **each.line.closing)
             if not self._carry_out(Told("the sweep", close, (each.start,))):
                 return False
-        if not all(self._carry_out(told) for told in self._replay.of_line(each)):
+        writes = self._sound(self._replay.of_line(each), f"trial {each.line.key}", (each.start,))
+        if not all(self._carry_out(told) for told in writes):
             return False
         self._reach(each.end)
         return True
@@ -244,8 +255,7 @@ class Recorder:
             if error and told.apart:
                 return all(self._carry_out(part) for part in told.apart)
             if error:
-                self._position.refused.update(told.places)
-                self._note(f"{told.title}: {type(error).__name__}: {error}")
+                self._refuse(told.title, told.places, error)
             return True
         return False
 
@@ -256,6 +266,10 @@ class Recorder:
             if answers(self._client):
                 return True
         return answers(self._client)
+
+    def _refuse(self, title: str, places: Iterable[int], error: Exception) -> None:
+        self._position.refused.update(places)
+        self._note(f"{title}: {type(error).__name__}: {error}")
 
     def _note(self, problem: str) -> None:
         if len(self._problems) < MOST_PROBLEMS:
@@ -272,16 +286,18 @@ def open_store(
     question: str,
     metric: tuple[str, int],
     began_ms: int | None = None,
+    *,
+    reopen: bool = True,
 ) -> tuple[MlflowClient, Refiller]:
     """Reach a store, and make or find the sweep's experiment and its own run; see :meth:`Recorder.open`.
 
-    ``began_ms`` is when the sweep began, by default now.
+    ``began_ms`` is when the sweep began, by default now. With ``reopen`` its run is running afterwards.
     """
     client = connect(tracking_uri, create=True)
     with talking_to(tracking_uri):
         folder = _artifact_folder(tracking_uri, sweep, artifact_folder)
         uri = folder.as_uri() if folder else None
-        return client, Refiller.open(client, sweep, uri, question, metric, began_ms)
+        return client, Refiller.open(client, sweep, uri, question, metric, began_ms, reopen=reopen)
 
 
 def _ends_in(file: Path, start: int, end: int) -> dict[Key, bool]:

@@ -22,13 +22,24 @@ def sweep_run_id(client: MlflowClient, experiment_id: str) -> str | None:
 
 
 def open_sweep_run(
-    client: MlflowClient, experiment_id: str, sweep: str, question: str, began_ms: int | None = None
+    client: MlflowClient,
+    experiment_id: str,
+    sweep: str,
+    question: str,
+    began_ms: int | None = None,
+    *,
+    reopen: bool = True,
 ) -> str:
-    """Return the id of the sweep's own run, now running; made on the first call, found on later ones."""
+    """Return the id of the sweep's own run; made on the first call, found and running again on later ones.
+
+    Without ``reopen`` one that has ended is left as it is.
+    """
     run = _sweep_run(client, experiment_id)
     if run is None:
         tags = {"role": SWEEP_ROLE, "sweep": sweep} | ({NOTE: question} if question else {})
         return str(client.create_run(experiment_id, began_ms, tags, sweep).info.run_id)
+    if not reopen:
+        return str(run.info.run_id)
     client.update_run(run.info.run_id, status="RUNNING")
     if ENDED_BY in run.data.tags:  # of an earlier call, with a smaller budget
         client.delete_tag(run.info.run_id, ENDED_BY)

@@ -32,6 +32,8 @@ SWEEP_ROLE = "sweep"
 """Tag ``role`` of the run that stands for a whole sweep, the parent of its cells' runs."""
 CELL_ROLE = "cell"
 """Tag ``role`` of a run that stands for one strategy in one setting, the parent of its trials' runs."""
+CELL_KEY_TAGS = ("strategy", "label_fraction", "temporal_length")
+"""The tags that say which cell a run is of."""
 CONTENTS = "contents"
 """Tag: what else a trial reads amounts to, by name, as JSON."""
 ENDED_BY = "ended_by"
@@ -42,12 +44,10 @@ ENVIRONMENT_TAGS = (
     "host",
     "precision",
     "code_version",
-    "version.python",
-    "version.torch",
-    "version.cuda",
-    "version.driver",
 )
-"""What of a trial's environment people filter and group by; all of it is in its file."""
+"""What of a trial's environment people filter and group by, beside the versions; all of it is in its file."""
+VERSION = "version."
+"""Begins the tag of each package's version."""
 STRATEGY_PARAMS = ("strategy", "encoder", "decoder", "tuning")
 """Parameters beside the searched ones, whose names all have dots: MLflow's parallel coordinates take words as
 an axis from parameters alone. What is a number is an axis as a metric or, if it is searched, a parameter."""
@@ -115,7 +115,8 @@ def cell_key_of(facts: TrialFacts) -> tuple[str, str, str]:
 
 def cell_key(tags: Mapping[str, str]) -> tuple[str, str, str]:
     """Name a run's cell: strategy, label fraction and number of dates, as the tags have them."""
-    return tags["strategy"], tags["label_fraction"], tags["temporal_length"]
+    strategy, label_fraction, temporal_length = (tags[name] for name in CELL_KEY_TAGS)
+    return strategy, label_fraction, temporal_length
 
 
 def params_of(facts: TrialFacts) -> dict[str, str]:
@@ -124,7 +125,12 @@ def params_of(facts: TrialFacts) -> dict[str, str]:
     These are the searched values and the words that make a strategy.
     """
     words = {name: str(getattr(facts, name)) for name in STRATEGY_PARAMS}
-    return words | {path: _text(value) for path, value in facts.sampled.items()}
+    return words | {path: value_text(value) for path, value in facts.sampled.items()}
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a configuration as a parameter has it: words as they are, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def axes_of(facts: TrialFacts) -> dict[str, float]:
@@ -139,7 +145,8 @@ def place_tags_of(place: Place) -> dict[str, str]:
 
 def environment_tags_of(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of what a trial was computed with; those of its place then name the device's kind."""
-    return {name: environment[name] for name in ENVIRONMENT_TAGS if environment.get(name)}
+    shown = {name: text for name, text in environment.items() if text}
+    return {name: shown[name] for name in shown if name in ENVIRONMENT_TAGS or name.startswith(VERSION)}
 
 
 def storable(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -202,7 +209,3 @@ def _setting_tags(facts: TrialFacts) -> dict[str, str]:
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(dict(content), sort_keys=True, separators=(",", ":"))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -15,7 +15,7 @@ from shapeft_tune.tracking.cell_runs import CellRuns
 from shapeft_tune.tracking.confusion_picture import PICTURE_FILE, draw_confusion
 from shapeft_tune.tracking.connection import all_runs, find_experiment
 from shapeft_tune.tracking.data_sets import LABELS_FILE, data_parts, inputs_of, labels_in
-from shapeft_tune.tracking.facts import Ending, Place, SweepEnding, TrialEnd, TrialFacts
+from shapeft_tune.tracking.facts import Ending, Key, Place, SweepEnding, TrialEnd, TrialFacts
 from shapeft_tune.tracking.sweep_run import open_sweep_run
 from shapeft_tune.tracking.wire import (
     CONFIG_FILE,
@@ -53,10 +53,6 @@ CURVES = ("train/", "val/", "speed/", "system/")
 """Metrics with these prefixes are curves over optimiser steps; all others are single numbers."""
 MOST_METRICS = 800
 """In one request, together with everything else that belongs in it: MLflow takes 1000 entries."""
-
-Key = tuple[str, str, str]
-"""Strategy, role and fingerprint. Two strategies may arrive at the same experiment, and so may a search and
-a confirmation; each has its own run."""
 
 
 @dataclass
@@ -111,15 +107,20 @@ class SweepWriter:
         question: str,
         metric: tuple[str, int],
         began_ms: int | None = None,
+        *,
+        reopen: bool = True,
     ) -> Self:
-        """Find or make the sweep's experiment and its own run, which began then, by default now."""
+        """Find or make the sweep's experiment and its own run, which began then, by default now.
+
+        With ``reopen`` the run is running again where it had ended.
+        """
         experiment = find_experiment(client, sweep)
         if experiment:
             experiment_id = experiment.experiment_id
         else:
             tags = {NOTE: question} if question else None
             experiment_id = client.create_experiment(sweep, artifact_uri, tags)
-        run_id = open_sweep_run(client, experiment_id, sweep, question, began_ms)
+        run_id = open_sweep_run(client, experiment_id, sweep, question, began_ms, reopen=reopen)
         return cls(client, experiment_id, run_id, metric)
 
     def has_ended(self, strategy: str, role: str, fingerprint: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from shapeft_tune.atomic import write_atomically
 from shapeft_tune.config.places import Places
@@ -25,9 +26,13 @@ DECLARED_FILE = "sweep.json"
 
 def keep_declared(folder: Path, sweep: SweepConfig) -> None:
     """Write down what a sweep is run with, over what it was run with before."""
+    write_atomically(folder / DECLARED_FILE, (json.dumps(as_declared(sweep), indent=1) + "\n").encode())
+
+
+def as_declared(sweep: SweepConfig) -> dict[str, Any]:
+    """Return what a sweep's file says, without defaults; of a generation under the name that all have."""
     own_name, _, _ = sweep.name.partition(MARK)
-    content = sweep.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"name": own_name}
-    write_atomically(folder / DECLARED_FILE, (json.dumps(content, indent=1) + "\n").encode())
+    return sweep.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"name": own_name}
 
 
 def declared_generation(

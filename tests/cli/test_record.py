@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from shapeft_tune.tracking import Recorder
+from shapeft_tune.tracking.spooling.spool import SPOOL_FILE
 from shapeft_tune.tune.ledger.lock import sole_driver
+from tests.tracking.spooling.damage import DAMAGED, damaged_in_the_middle
 from tests.tracking.told import TRIALS, differences, everything, tell_all
 from tests.tune.small import SMALL, run, written
 
@@ -22,15 +24,21 @@ def home(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def test_a_whole_record_is_sent_to_a_store_that_never_heard_of_the_sweep(home: Path, tmp_path: Path) -> None:
+def test_a_whole_record_is_sent_to_a_store_that_never_heard_of_the_sweep_but_what_cannot_be_read(
+    home: Path, tmp_path: Path
+) -> None:
     file = written(tmp_path / "small.yaml", SMALL)
     there = run("record", "sync", file, "--home", home)
     assert (there.returncode, there.stdout.split(":")[0]) == (0, "Nothing waited"), there.stderr
 
+    damaged_in_the_middle(home / "small" / SPOOL_FILE)
     another = f"sqlite:///{tmp_path / 'another.db'}"
     sent = run("record", "sync", file, "--home", home, "--tracking-uri", another)
     assert sent.returncode == 0, sent.stderr
     assert f"facts of {len(TRIALS)} trials sent to experiment 'small' at {another}" in sent.stdout
+    assert sent.stderr.count("not in the record: byte ") == len(DAMAGED)
+    assert "a line that cannot be read (place: Field required)" in sent.stderr
+    assert f"{len(DAMAGED)} lines of the facts cannot be read: all else was sent" in sent.stderr
     here = f"sqlite:///{home / 'mlflow.db'}"
     assert differences(everything(another, "small"), everything(here, "small")) == []
 

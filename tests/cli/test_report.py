@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 from shapeft_tune.tune.declared import keep_declared
 from shapeft_tune.tune.ledger.generations import numbered
 from shapeft_tune.tune.ledger.ledger import Ledger
+from shapeft_tune.tune.ledger.lock import sole_driver
 from tests.report.synthetic import synthetic_runs, synthetic_sweep
 from tests.test_cli import Command, mistake
 from tests.test_cli import shapeft as shapeft
@@ -141,6 +143,35 @@ def test_published_numbers_are_in_the_page_only_where_they_were_asked_for(
     assert "Published numbers" in page.read_text()
 
 
+def test_where_no_published_numbers_are_known_the_terminal_says_so(
+    shapeft: Command, sweeps: Sweeps, tmp_path: Path
+) -> None:
+    base = {"data": {"dataset": "sample"}, "training": {"steps": 4000, "optimiser": "adamw"}}
+    on_sample = written(tmp_path / "mine.yaml", content(base=base))
+    asked = shapeft("report", sweeps.new, "--home", sweeps.home, "--published")
+    assert "Published numbers" not in asked.out
+    home = tmp_path / "sampled"
+    home.mkdir()
+    sweep = SweepConfig.model_validate(content(base=base))
+    recorded(home, sweep, synthetic_runs(sweep)[:4], with_ledger=False)
+    asked = shapeft("report", on_sample, "--home", home, "--published")
+    assert "Published numbers: None are known for this data set" in asked.out, asked.err
+    assert "Published numbers" not in shapeft("report", on_sample, "--home", home).out
+
+
+def test_a_report_while_a_driver_runs_says_that_results_may_be_on_their_way(
+    shapeft: Command, sweeps: Sweeps
+) -> None:
+    folder = sweeps.home / "mine+2"
+    with sole_driver(folder):
+        out = shapeft("report", sweeps.new, "--home", sweeps.home).out
+    told = re.search(r"A driver runs this sweep now \(process \d+ on .+\): .*on their way", out)
+    assert told
+    for name in ("report.html", "report.md"):
+        assert "on their way" in (folder / "report" / name).read_text()
+    assert "on their way" not in shapeft("report", sweeps.new, "--home", sweeps.home).out
+
+
 def test_json_is_all_that_is_printed(shapeft: Command, sweeps: Sweeps) -> None:
     told = json.loads(shapeft("report", sweeps.new, "--home", sweeps.home, "--json").out)
     assert (told["sweep"], len(told["cells"])) == ("mine+2", 4)
@@ -215,6 +246,8 @@ def test_mistakes_in_what_is_compared_are_told_with_what_to_do(shapeft: Command,
     mistake(refused(sweeps.new, sweeps.home / "no.yaml"), "no.yaml")
     mistake(refused(sweeps.new, f"{sweeps.home / 'no.yaml'}+1"), "no.yaml")
     mistake(refused(sweeps.new, f"{sweeps.new}+7"), "7", "which has 1, 2")
+    mistake(refused(f"{sweeps.new}+0"), "mine.yaml+0", "from 1 on", "mine.yaml+1")
+    mistake(refused(f"{sweeps.new}+1", f"{sweeps.new}+2", "--baseline", "utae"), "such as mine.yaml+2")
     mistake(refused(f"{sweeps.new}+1", "--generation", 2), "leave one out")
     mistake(refused(sweeps.new, sweeps.other, "--baseline", "utae"), "--baseline", "leave it out")
     mistake(refused(sweeps.new, sweeps.other, "--generation", 1), "--generation", "mine.yaml+2")

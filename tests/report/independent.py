@@ -28,6 +28,7 @@ from shapeft_tune.report import CellSummary, Comparison
 from shapeft_tune.report.comparison import ClassScore, Difference, RankStability, Recommendation
 from shapeft_tune.report.statistics.resampling import drawn_weights
 from shapeft_tune.scores import Counts
+from tests.report.written import best_search, check_files
 
 Place = tuple[str, float, int]
 
@@ -55,7 +56,7 @@ def check(comparison: Comparison, tested: Mapping[Place, Tested]) -> int:
     """Hold every number of a comparison against its own computation; return how many cells were held."""
     for place, cell in tested.items():
         check_cell(comparison.cell(*place), cell)
-    check_differences(comparison.differences, tested)
+    check_differences(comparison, tested)
     for recommendation in comparison.recommendations:
         check_recommendation(recommendation, comparison, tested)
     for ranks in comparison.ranks:
@@ -99,41 +100,77 @@ def check_class(found: ClassScore, kind: int, iou_by_seed: Mapping[int, float], 
     assert (found.low, found.high) == pytest.approx((max(low, 0), min(high, 1)), rel=1e-3, abs=1e-5)
 
 
-def check_differences(differences: Sequence[Difference], tested: Mapping[Place, Tested]) -> None:
-    """Check paired differences, Holm's adjustment over all of them, intervals at its levels, verdicts."""
-    raw = []
-    for each in differences:
-        one, other = (tested[(name, *each.setting)] for name in (each.strategy, each.baseline))
-        assert each.seeds == tuple(sorted(one.counts_by_seed.keys() & other.counts_by_seed.keys()))
-        apart = [
-            miou(one.counts_by_seed[seed].sum(axis=0)) - miou(other.counts_by_seed[seed].sum(axis=0))
-            for seed in each.seeds
-        ]
-        drawn_BS = drawn_of(one, each.seeds) - drawn_of(other, each.seeds)
-        assert each.mean == pytest.approx(np.mean(apart), abs=1e-9)
-        raw.append((apart, drawn_BS, patches(one)))
-    p_values = [p_value(*each) for each in raw]
-    for each, own, adjusted, level in zip(differences, raw, *adjusted_by_holm(p_values), strict=True):
-        assert each.p_value == pytest.approx(adjusted, rel=1e-3, abs=1e-7)
-        assert each.comparisons == len(differences)
-        ends = interval(*own, confidence=1 - level)
-        assert (each.low, each.high) == pytest.approx((max(ends[0], -1), min(ends[1], 1)), rel=1e-3, abs=1e-5)
-        told = "not told apart" if adjusted > 0.05 else "better" if each.mean > 0 else "worse"
-        assert each.verdict == told
+def check_differences(comparison: Comparison, tested: Mapping[Place, Tested]) -> None:
+    """Check paired differences, Holm's adjustment over all pairs, intervals at its levels, verdicts.
+
+    The pairs are every tested strategy with the baseline and with the best of its setting, each pair once.
+    """
+    pairs = {
+        (frozenset((name, reference)), (share, dates))
+        for name, share, dates in tested
+        for reference in (comparison.baseline, best_in((share, dates), tested))
+        if reference and name != reference
+    }
+    raw = [apart(*sorted(names), setting, tested) for names, setting in pairs]
+    tests = zip(*adjusted_by_holm([p_value(*each) for each in raw]), strict=True)
+    adjusted = dict(zip(pairs, tests, strict=True))
+    told = list(comparison.differences)
+    for found in comparison.recommendations:
+        told += found.differences
+    assert {pair_of(each) for each in told} == pairs
+    for each in told:
+        check_difference(each, *adjusted[pair_of(each)], tested)
+        assert each.comparisons == len(pairs)
+
+
+def pair_of(each: Difference) -> tuple[frozenset[str], tuple[float, int]]:
+    """Return which cells a difference is of, whichever of them comes first."""
+    return frozenset((each.strategy, each.baseline)), each.setting
+
+
+def check_difference(each: Difference, p: float, level: float, tested: Mapping[Place, Tested]) -> None:
+    """Check one, with its adjusted p-value and the level at which it was tested."""
+    own = apart(each.strategy, each.baseline, each.setting, tested)
+    one, other = (tested[(name, *each.setting)].counts_by_seed for name in (each.strategy, each.baseline))
+    assert each.seeds == tuple(sorted(one.keys() & other.keys()))
+    assert each.mean == pytest.approx(np.mean(own[0]), abs=1e-9)
+    assert each.p_value == pytest.approx(p, rel=1e-3, abs=1e-7)
+    ends = interval(*own, confidence=1 - level)
+    assert (each.low, each.high) == pytest.approx((max(ends[0], -1), min(ends[1], 1)), rel=1e-3, abs=1e-5)
+    assert each.verdict == ("not told apart" if p > 0.05 else "better" if each.mean > 0 else "worse")
+
+
+def apart(
+    strategy: str, reference: str, setting: tuple[float, int], tested: Mapping[Place, Tested]
+) -> tuple[list[float], np.ndarray, int]:
+    """Return one strategy less another: by seed, over the draws ``[B, S]``, and the number of patches."""
+    one, other = (tested[(name, *setting)] for name in (strategy, reference))
+    seeds = sorted(one.counts_by_seed.keys() & other.counts_by_seed.keys())
+    by_seed = [
+        miou(one.counts_by_seed[seed].sum(axis=0)) - miou(other.counts_by_seed[seed].sum(axis=0))
+        for seed in seeds
+    ]
+    return by_seed, drawn_of(one, seeds) - drawn_of(other, seeds), patches(one)
+
+
+def best_in(setting: tuple[float, int], tested: Mapping[Place, Tested]) -> str:
+    """Return the strategy with the best mean in a setting."""
+    means = {
+        name: np.mean([miou(counts.sum(axis=0)) for counts in cell.counts_by_seed.values()])
+        for (name, *of), cell in tested.items()
+        if tuple(of) == setting
+    }
+    return max(means, key=lambda name: means[name])
 
 
 def check_recommendation(
     found: Recommendation, comparison: Comparison, tested: Mapping[Place, Tested]
 ) -> None:
-    """Check the best strategy of a setting, the others against it, and the cheapest that is left."""
-    means = {
-        name: np.mean([miou(counts.sum(axis=0)) for counts in cell.counts_by_seed.values()])
-        for (name, *setting), cell in tested.items()
-        if tuple(setting) == found.setting
-    }
-    assert found.best == max(means, key=lambda name: means[name])
-    assert {each.strategy for each in found.differences} == means.keys() - {found.best}
-    check_differences(found.differences, tested)
+    """Check the best strategy of a setting, who is compared with it, and the cheapest that is left."""
+    names = {name for name, *setting in tested if tuple(setting) == found.setting}
+    assert found.best == best_in(found.setting, tested)
+    assert [each.baseline for each in found.differences] == [found.best] * (len(names) - 1)
+    assert {each.strategy for each in found.differences} == names - {found.best}
     left = [found.best, *(each.strategy for each in found.differences if each.verdict == "not told apart")]
     hours = {name: comparison.cell(name, *found.setting).training_device_hours or np.inf for name in left}
     assert found.cheapest == min(hours, key=lambda name: hours[name])
@@ -197,10 +234,12 @@ def deviations(values_S: Sequence[float], drawn_BS: np.ndarray) -> tuple[float, 
 
 def beyond(error: float, over_seeds: float, over_land: float, seeds: int, patches: int) -> float:
     """Return the probability that two Students, each times its deviation, sum up to an error as large."""
-    deviates = np.linspace(-40, 40, 8001)
+    steps = np.linspace(-14, 14, 8001)
+    deviates = np.sinh(steps)  # far out too: with two patches there is a Cauchy's tail
     upper = stats.t.sf((error - over_land * deviates) / over_seeds, seeds - 1)
     lower = stats.t.cdf((-error - over_land * deviates) / over_seeds, seeds - 1)
-    return float(integrate.simpson(stats.t.pdf(deviates, patches - 1) * (upper + lower), x=deviates))
+    density = stats.t.pdf(deviates, patches - 1) * np.cosh(steps)
+    return float(integrate.simpson(density * (upper + lower), x=steps))
 
 
 def p_value(values_S: Sequence[float], drawn_BS: np.ndarray, patches: int) -> float:
@@ -252,14 +291,7 @@ def tested_in(trials: Path) -> dict[Place, Tested]:
     found: dict[Place, Tested] = {}
     for place in sorted({_place(result) for result in results}):
         here = [result for result in results if _place(result) == place]
-        best = max(
-            (
-                each
-                for each in here
-                if each["role"] == "search" and each["steps"] == each["config"]["training"]["steps"]
-            ),
-            key=lambda each: each["validation"]["miou"],
-        )
+        best = best_search(here)
         repeats = [
             each for each in here if each["role"] == "confirmation" and _but_seed(each) == _but_seed(best)
         ]
@@ -285,18 +317,27 @@ def _counts(folder: Path) -> Counts:
         return arrays["test_counts"][order].astype(np.int64)
 
 
-def main() -> None:
-    """Check the report on a finished sweep with fixed folds."""
+def check_home(file: Path, home: Path) -> Comparison:
+    """Check the report of a finished sweep with fixed folds, its files included; return what is right."""
     from shapeft_tune.config import load_sweep
     from shapeft_tune.report import compare, read_runs
 
-    sweep, home = load_sweep(Path(sys.argv[1])), Path(sys.argv[2]).resolve()
+    sweep = load_sweep(file)
     runs = read_runs(f"sqlite:///{home / 'mlflow.db'}", sweep.name, with_patches=True)
     comparison = compare(sweep, runs)
-    cells = check(comparison, tested_in(home / sweep.name / "trials"))
+    folder = home / sweep.name
+    assert check(comparison, tested_in(folder / "trials")) == len(comparison.cells)
+    check_files(folder / "report", comparison, folder / "trials")
+    return comparison
+
+
+def main() -> None:
+    """Check the report on a finished sweep with fixed folds."""
+    comparison = check_home(Path(sys.argv[1]), Path(sys.argv[2]).resolve())
     print(
-        f"{cells} cells, {len(comparison.differences)} differences, {len(comparison.recommendations)} "
-        f"recommendations, {len(comparison.ranks)} rankings: every number is confirmed"
+        f"{len(comparison.cells)} cells, {len(comparison.differences)} differences, "
+        f"{len(comparison.recommendations)} recommendations, {len(comparison.ranks)} rankings: "
+        "every number is confirmed"
     )
 
 

@@ -6,6 +6,7 @@ Legend: N patches, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,18 @@ PATCHES, PIXELS = 60, 400
 SKILL = {"utae": 0.50, "croma_frozen": 0.40, "croma_finetune": 0.53}
 """Share of a class' pixels found at 10 % of the labels and 6 dates."""
 HOURS = {"utae": 0.4, "croma_frozen": 0.9, "croma_finetune": 3.5}
+
+
+@dataclass(frozen=True, eq=False)
+class Matrices(PatchCounts):
+    """Test patches with their confusion matrices, which a report keeps no more of than it needs."""
+
+    counts_NKK: Counts
+
+    @classmethod
+    def keep(cls, ids: Sequence[str], counts_NKK: Counts) -> Matrices:
+        """Return what a report reads of the matrices, and these."""
+        return cls(**vars(PatchCounts.of(ids, CLASSES, counts_NKK)), counts_NKK=counts_NKK)
 
 
 def synthetic_sweep(
@@ -61,6 +74,18 @@ def synthetic_runs(sweep: SweepConfig, seed: int = 0) -> tuple[Run, ...]:
     """Return every trial of a finished sweep; the same for the same seed."""
     chance = np.random.default_rng(seed)
     return tuple(run for cell in sweep.cells for run in _cell_runs(cell, sweep, chance))
+
+
+def matrices_of(run: Run) -> Counts | None:
+    """Return the confusion matrix of every test patch ``[N, K, K]`` of a simulated trial if it was tested."""
+    return run.test_patches.counts_NKK if isinstance(run.test_patches, Matrices) else None
+
+
+def with_matrices(run: Run, counts_NKK: Counts) -> Run:
+    """Return a tested trial with other matrices of the same patches."""
+    assert run.test_patches is not None
+    patches = Matrices.keep(run.test_patches.ids, counts_NKK)
+    return replace(run, test_patches=patches, test_counts_KK=patches.pooled_KK)
 
 
 def skill_of(strategy: str, label_fraction: float, temporal_length: int) -> float:
@@ -130,7 +155,7 @@ def _confirmation(
     metrics = {f"test/{name}": float(value) for name, value in scores.summary().items()}
     metrics |= {f"test/iou/{name}": iou for name, iou in zip(CLASSES, scores.iou, strict=True) if iou}
     ids = tuple(str(100 * rotation + number) for number in range(len(counts_NKK)))
-    patches = PatchCounts(ids, CLASSES, counts_NKK)
+    patches = Matrices.keep(ids, counts_NKK)
     return _run(
         cell,
         sweep,
@@ -179,5 +204,5 @@ def _run(
         sampled=sampled,
         origin="" if seed else "sampler",
     )
-    pooled = None if patches is None else patches.counts_NKK.sum(axis=0)
+    pooled = None if patches is None else patches.pooled_KK
     return Run(facts, state, metrics, ("miou", 1), pooled, patches)

@@ -13,8 +13,11 @@ from scipy import stats
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.errors import UserError
 from shapeft_tune.report import CellSummary, Comparison, Run, compare
-from shapeft_tune.report.comparison import Verdict
-from tests.report.synthetic import CLASSES, synthetic_runs, synthetic_sweep
+from shapeft_tune.report.comparison import Difference, Verdict
+from shapeft_tune.report.comparison.comparison import with_conclusions
+from shapeft_tune.report.findings import setting_findings
+from shapeft_tune.report.tables.compared import differences_table, recommendations_table
+from tests.report.synthetic import CLASSES, matrices_of, synthetic_runs, synthetic_sweep, with_matrices
 
 Make = Callable[..., Run]
 
@@ -73,10 +76,20 @@ def test_another_baseline_can_be_chosen_and_an_unknown_one_is_refused_with_the_n
         compare(simulated, runs, baseline="unet")
 
 
+def told(comparison: Comparison) -> list[Difference]:
+    """Return every difference of a comparison: those to the baseline, and those to the best."""
+    return [
+        *comparison.differences,
+        *(difference for each in comparison.recommendations for difference in each.differences),
+    ]
+
+
 def test_every_other_strategy_is_compared_in_every_setting(comparison: Comparison) -> None:
     assert comparison.baseline == "utae"
     assert len(comparison.differences) == 2 * 9
-    assert {each.comparisons for each in comparison.differences} == {18}
+    pairs = {frozenset((each.strategy, each.baseline, each.setting)) for each in told(comparison)}
+    assert {each.comparisons for each in told(comparison)} == {len(pairs)}
+    assert len(pairs) == 3 * 9  # utae is the best nowhere: all against all
     assert all(each.interval_over == "seeds and patches" for each in comparison.differences)
     assert comparison.difference("utae", 0.1, 6) is None
 
@@ -95,6 +108,115 @@ def test_the_verdict_is_what_the_interval_says(comparison: Comparison) -> None:
         assert each.p_value is not None
         assert (each.p_value <= 0.05) == (verdict is not Verdict.NOT_TOLD_APART)
     assert len({each.verdict for each in comparison.differences}) > 1
+
+
+def simulated_at_random(chance: np.random.Generator, whole: Comparison) -> Comparison:
+    """Return a comparison of random scores over one seed to four in each of some cells."""
+
+    def cell(strategy: str, setting: tuple[float, int], at: int) -> CellSummary:
+        kept = chance.random(4) < 0.9
+        drawn = 0.5 + 0.01 * at + chance.normal(0, 0.01, 4)
+        scores = {
+            seed: float(score) for seed, (score, there) in enumerate(zip(drawn, kept, strict=True)) if there
+        }
+        return replace(
+            whole.cell(strategy, *setting),
+            miou_by_seed=scores,
+            test_miou_mean=float(np.mean(list(scores.values()))) if scores else None,
+            confirmation_trials=len(scores),
+            training_device_hours=float(chance.uniform(1, 9)),
+            scored=None,
+        )
+
+    cells = [
+        cell(strategy, setting, at)
+        for setting in whole.settings[: chance.integers(1, 4)]
+        for at, strategy in enumerate(whole.strategies)
+    ]
+    return with_conclusions(replace(whole, cells=tuple(cells), baseline=whole.strategies[chance.integers(3)]))
+
+
+def test_words_tables_and_the_cheapest_never_disagree_on_a_pair(comparison: Comparison) -> None:
+    chance = np.random.default_rng(0)
+    cheaper = 0
+    for found in (simulated_at_random(chance, comparison) for _ in range(400)):
+        verdicts = {(each.strategy, each.baseline, each.setting): each.verdict for each in told(found)}
+        for (one, other, setting), verdict in verdicts.items():
+            assert verdicts.get((other, one, setting), verdict.mirrored) is verdict.mirrored
+        words = {(each.label_fraction, each.temporal_length): each for each in setting_findings(found)}
+        for advice in found.recommendations:
+            headline, details = words[advice.setting].headline, " ".join(words[advice.setting].details)
+            for each in advice.differences:
+                assert verdict_in(headline, each.strategy) is each.verdict
+            for each in (each for each in told(found) if each.setting == advice.setting):
+                for one, other, verdict in both_ways(each):
+                    assert all(sentence(one, other, kind) not in details for kind in set(Verdict) - {verdict})
+            if advice.cheapest != advice.best:
+                cheaper += 1
+                assert verdicts[advice.cheapest, advice.best, advice.setting] is Verdict.NOT_TOLD_APART
+        check_tables(found)
+    assert cheaper > 50
+
+
+def both_ways(each: Difference) -> tuple[tuple[str, str, Verdict], ...]:
+    one, other = each.strategy, each.baseline
+    return (one, other, each.verdict), (other, one, each.verdict.mirrored)
+
+
+def sentence(one: str, other: str, verdict: Verdict) -> str:
+    """Return how a sentence begins that tells of this verdict."""
+    return {
+        Verdict.BETTER: f"{one} is better than {other}",
+        Verdict.WORSE: f"{one} is worse than {other}",
+        Verdict.NOT_TOLD_APART: f"{one} is not told apart from {other}",
+        Verdict.TOO_FEW_SEEDS: f"{one} to {other}:",
+    }[verdict]
+
+
+def verdict_in(headline: str, strategy: str) -> Verdict:
+    """Return what a headline says of a strategy against the best."""
+    (clause,) = (part for part in headline.rstrip(".").split("; ") if f"{strategy} (" in part)
+    endings = {
+        "worse": Verdict.WORSE,
+        "better": Verdict.BETTER,
+        "not told apart from it": Verdict.NOT_TOLD_APART,
+    }
+    return next((each for end, each in endings.items() if clause.endswith(end)), Verdict.TOO_FEW_SEEDS)
+
+
+def check_tables(found: Comparison) -> None:
+    """Hold the tables of differences and recommendations against each other's numbers."""
+    differences, advice = differences_table(found), recommendations_table(found)
+    assert advice is not None
+    verdicts = {
+        tuple(entry.value for entry in row[:3]): row[-1].text
+        for row in (differences.rows if differences else ())
+    }
+    for row in advice.rows:
+        setting, best, cheapest = (row[0].value, row[1].value), row[2].text, row[6].text
+        if found.baseline in (best, cheapest) and cheapest != "the same":
+            (other,) = {best, cheapest} - {found.baseline}
+            assert verdicts[(other, *setting)] == Verdict.NOT_TOLD_APART
+
+
+@pytest.mark.parametrize("other", [(0.500001, 0.500001, 0.500001), (0.6, 0.6, 0.6), (0.5, 0.5, 0.5)])
+def test_seeds_that_differ_by_the_same_do_not_tell_two_apart(
+    comparison: Comparison, other: tuple[float, ...]
+) -> None:
+    scores = {"utae": (0.5, 0.5, 0.5), "croma_frozen": other}
+    cells = tuple(
+        replace(
+            comparison.cell(name, 0.1, 6),
+            miou_by_seed=dict(enumerate(values)),
+            test_miou_mean=values[0],
+            scored=None,
+        )
+        for name, values in scores.items()
+    )
+    (found,) = with_conclusions(replace(comparison, cells=cells)).differences
+    assert found.mean == pytest.approx(other[0] - 0.5)
+    assert (found.verdict, found.comparisons) == (Verdict.NOT_TOLD_APART, 0)
+    assert (found.low, found.high, found.p_value) == (None, None, None)
 
 
 def test_without_patches_differences_and_intervals_are_over_the_seeds(
@@ -227,17 +349,36 @@ def test_a_class_that_nobody_ever_finds_has_an_iou_and_no_interval(
     simulated: SweepConfig, runs: tuple[Run, ...]
 ) -> None:
     def without_corn(run: Run) -> Run:
-        if run.test_patches is None:
+        found_NKK = matrices_of(run)
+        if found_NKK is None:
             return run
-        counts = run.test_patches.counts_NKK.copy()
-        counts[:, 2, 0] += counts[:, 2, 2]
-        counts[:, 2, 2] = 0
-        return replace(
-            run, test_patches=replace(run.test_patches, counts_NKK=counts), test_counts_KK=counts.sum(axis=0)
-        )
+        counts_NKK = found_NKK.copy()
+        counts_NKK[:, 2, 0] += counts_NKK[:, 2, 2]
+        counts_NKK[:, 2, 2] = 0
+        return with_matrices(run, counts_NKK)
 
     corn = compare(simulated, map(without_corn, runs)).cell("utae", 0.1, 6).test_iou["Corn"]
     assert (corn.mean, corn.low, corn.high) == (0, None, None)
+
+
+def test_a_class_on_one_patch_alone_has_an_iou_and_no_interval(
+    simulated: SweepConfig, runs: tuple[Run, ...]
+) -> None:
+    def corn_on(run: Run, patches: int) -> Run:
+        if run.test_patches is None:
+            return run
+        target_NK = run.test_patches.target_NK.copy()
+        hit_NK = run.test_patches.hit_NK.copy()
+        target_NK[patches:, 2] = hit_NK[patches:, 2] = 0
+        return replace(run, test_patches=replace(run.test_patches, target_NK=target_NK, hit_NK=hit_NK))
+
+    one, two = (
+        compare(simulated, [corn_on(run, patches) for run in runs]).cell("utae", 0.1, 6).test_iou["Corn"]
+        for patches in (1, 2)
+    )
+    assert one.mean is not None
+    assert (one.low, one.high) == (None, None)
+    assert two.low is not None
 
 
 def test_classes_without_patches_are_those_of_the_record(sweep: SweepConfig, run: Make) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from shapeft_tune.report import Run, read_runs
-from shapeft_tune.report.counts import is_of_trial, patches_in
+from shapeft_tune.report.counts import PatchCounts, is_of_trial, patches_in
 from shapeft_tune.scores import CONFUSION_FILE, Scores
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 
@@ -41,7 +41,19 @@ def test_ids_names_and_matrices_are_read(tmp_path: Path) -> None:
     found = patches_in(write(tmp_path), MIOU)
     assert found is not None
     assert (found.ids, found.class_names) == (("7", "3", "5", "9"), CLASSES)
-    assert np.array_equal(found.counts_NKK, COUNTS)
+    assert np.array_equal(found.hit_NK, [np.diag(each) for each in COUNTS])
+    assert np.array_equal(found.target_NK, [each.sum(axis=1) for each in COUNTS])
+    assert np.array_equal(found.predicted_NK, [each.sum(axis=0) for each in COUNTS])
+    assert np.array_equal(found.pooled_KK, COUNTS.sum(axis=0))
+
+
+def test_of_the_matrices_no_more_is_kept_than_scores_need() -> None:
+    """482 patches of 19 classes: the matrices of 700 confirmations would be a gigabyte."""
+    counts = np.random.default_rng(0).integers(0, 99, (482, 19, 19))
+    kept = PatchCounts.of(tuple(map(str, range(482))), tuple("abcdefghijklmnopqrs"), counts)
+    held = [array for array in vars(kept).values() if isinstance(array, np.ndarray)]
+    assert all(array.base is None for array in held), "a view keeps the matrices"
+    assert sum(array.nbytes for array in held) < 0.09 * counts.nbytes
 
 
 def test_classes_without_names_in_the_file_have_those_of_the_result(tmp_path: Path) -> None:
@@ -75,9 +87,9 @@ def test_files_that_are_not_whole_or_of_another_trial_are_left_out_with_a_warnin
 
 
 def raise_instead(folder: Path) -> None:
-    from shapeft_tune.report.counts import _checked, _read
+    from shapeft_tune.report.counts import _check_score, _read
 
-    _checked(_read(folder), MIOU)
+    _check_score(_read(folder), MIOU)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x80\x04K\x01."])

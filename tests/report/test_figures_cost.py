@@ -66,13 +66,13 @@ def test_of_equals_the_cheaper_is_on_the_front_alone() -> None:
 
 def test_the_last_step_is_said_above_each_panel() -> None:
     assert last_step([point(1, 0.3), point(2, 0.38), point(9, 0.40), point(10, 0.2)]) == (
-        "last +0.020 for 4.5 × hours"
+        "+0.020 mIoU for 4.5 times the cost"
     )
     assert last_step([point(1, 0.4), point(2, 0.3)]) == "the best is the cheapest"
     assert last_step([point(1, 0.4)]) == "no other is tested"
     assert last_step([]) == "no test scores yet"
     figure = drawn(cost_of_training(with_hours(comparison(), (1.0, 3.0))))
-    assert all(name.endswith("\nlast +0.010 for 3.0 × hours") for name in panel_titles(figure))
+    assert all(name.endswith("\n+0.010 mIoU for 3 times the cost") for name in panel_titles(figure))
 
 
 def test_panels_lie_as_settings_do_in_the_maps() -> None:

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from shapeft_tune.report import Comparison, compare
 from shapeft_tune.report.comparison import Verdict
 from shapeft_tune.report.figures import difference_map
-from shapeft_tune.report.figures.differences import COLOURS_OF_SIGNS, MARKS, signed
+from shapeft_tune.report.figures.differences import COLOURS_OF_SIGNS, MARKS
 from shapeft_tune.report.figures.style import luminance
+from shapeft_tune.report.words.phrases import signed
 from tests.report.drawn import (
     GRIDS,
     LONG_NAME,

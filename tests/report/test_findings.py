@@ -13,12 +13,17 @@ import pytest
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.report import CellSummary, Comparison, Run, compare, findings
 from shapeft_tune.report.comparison import Difference, RankStability, Recommendation, Verdict
-from shapeft_tune.report.findings import describe_setting, setting_findings
-from shapeft_tune.report.words.phrases import device_time, in_settings, listed, signed
+from shapeft_tune.report.comparison.comparison import with_conclusions
+from shapeft_tune.report.findings import describe_setting, setting_findings, summary
+from shapeft_tune.report.tables.compared import recommendations_table
+from shapeft_tune.report.words.device_time import DeviceTime
+from shapeft_tune.report.words.phrases import in_settings, listed, signed
 from tests.report.synthetic import synthetic_runs, synthetic_sweep
 
 Make = Callable[..., Run]
 BETTER, WORSE, EQUAL, FEW = Verdict
+UTAE = {"name": "utae", "tuning": {"mode": "scratch"}}
+PRETRAINED = {"name": "croma_optical", "tuning": {"mode": "frozen", "weights": "official"}}
 
 
 def cell(strategy: str, setting: tuple[float, int], miou: float | None, **more: Any) -> CellSummary:
@@ -35,10 +40,10 @@ def cell(strategy: str, setting: tuple[float, int], miou: float | None, **more: 
         "test_miou_seed20_mean": None if miou is None else 0.95 * miou,
         "test_overall_accuracy_mean": None,
         "best_config": {},
-        "best_trial": {"model": {"name": "utae" if strategy == "utae" else "croma_optical"}},
+        "best_trial": {"model": UTAE if strategy == "utae" else PRETRAINED},
         "missing_search_trials": 0,
         "missing_confirmations": 0,
-        "miou_by_seed": {} if miou is None else {1: miou - 0.01, 2: miou, 3: miou + 0.01},
+        "miou_by_seed": {} if miou is None else {1: 0.98 * miou, 2: miou, 3: 1.02 * miou},
     }
     return CellSummary(strategy, *setting, **(known | reach | more))
 
@@ -102,10 +107,10 @@ def said(compared: Comparison, *words: str) -> str:
 def test_a_setting_is_told_with_mean_interval_and_how_the_others_stand() -> None:
     headline = setting_findings(one_setting(BETTER))[0].headline
     assert headline == (
-        "croma has the best test mIoU, 0.530 (95 % interval 0.510 to 0.550); utae (-0.030) is worse."
+        "croma has the best test mIoU, 0.530 (95 % interval 0.510 to 0.550); utae (−0.030) is worse."
     )
-    assert "utae (-0.030) is not told apart from it." in setting_findings(one_setting(EQUAL))[0].headline
-    assert "too few seeds to tell it from utae (-0.030)." in setting_findings(one_setting(FEW))[0].headline
+    assert "utae (−0.030) is not told apart from it." in setting_findings(one_setting(EQUAL))[0].headline
+    assert "too few seeds to tell it from utae (−0.030)." in setting_findings(one_setting(FEW))[0].headline
 
 
 @pytest.mark.parametrize(
@@ -124,9 +129,8 @@ def test_the_difference_to_the_baseline_is_told_with_its_interval_and_a_verdict(
 
 def test_a_worse_strategy_is_behind_by_a_positive_number_and_corrections_are_counted() -> None:
     compared = grid({"croma": [WORSE, EQUAL]})
-    assert (
-        "croma is worse than utae by 0.040 (95 % interval -0.060 to -0.020, corrected for 9 comparisons)."
-        in (setting_findings(compared)[0].details)
+    assert "croma is worse than utae by 0.040 (−0.060 to −0.020, interval corrected for 9 comparisons)." in (
+        setting_findings(compared)[0].details
     )
 
 
@@ -144,14 +148,56 @@ def test_what_the_cheapest_saves_is_told_where_it_is_not_told_apart_from_the_bes
     assert not any("for a training" in sentence for sentence in findings(one_setting(EQUAL)))
 
 
+def test_where_the_baseline_is_the_best_the_others_are_told_of_once() -> None:
+    setting = (0.1, 6)
+    cells = [cell("utae", setting, 0.50), cell("croma", setting, 0.47), cell("galileo", setting, 0.49)]
+    differences = (
+        difference("croma", "utae", setting, -0.03, WORSE),
+        difference("galileo", "utae", setting, -0.01, EQUAL),
+    )
+    advice = Recommendation(*setting, "utae", "utae", differences)
+    (told,) = setting_findings(
+        comparison(cells, baseline="utae", differences=differences, recommendations=(advice,))
+    )
+    assert told.headline == (
+        "utae has the best test mIoU, 0.500 (95 % interval 0.480 to 0.520); croma (−0.030) is worse; "
+        "galileo (−0.010) is not told apart from it."
+    )
+    assert [detail for detail in told.details if "than" in detail or "from utae" in detail] == [
+        "croma is worse than utae by 0.030 (95 % interval −0.050 to −0.010).",
+        "galileo is not told apart from utae: −0.010 (95 % interval −0.030 to +0.010).",
+    ]
+
+
+def test_what_cheaper_strategies_save_is_one_sentence_with_the_most_frequent_pairs_first() -> None:
+    names = ("croma", "galileo", "ssl4eo", "prithvi")
+    compared = grid({name: [EQUAL] * 6 for name in names})
+    hours = dict(zip(("utae", *names), (0.4, 3.5, 1.0, 2.0, 3.0), strict=True))
+    cells = [replace(each, training_device_hours=hours[each.strategy]) for each in compared.cells]
+    best = ("galileo", "croma", "croma", "ssl4eo", "prithvi", "utae")
+    advice = [
+        Recommendation(*setting, name, "utae", ())
+        for setting, name in zip(compared.settings, best, strict=True)
+    ]
+    told = replace(compared, cells=tuple(cells), recommendations=tuple(advice))
+    assert said(told, "cheaper") == (
+        "A cheaper strategy is not told apart from the best in 5 of 6 settings: "
+        "utae in 2, with 0.4 device hours for a training where croma takes 3.5; "
+        "utae in 1, with 0.4 device hours for a training where galileo takes 1; "
+        "utae in 1, with 0.4 device hours for a training where ssl4eo takes 2; others in 1."
+    )
+    dear = replace(told, recommendations=tuple(replace(each, cheapest=each.best) for each in advice))
+    assert not any("cheaper" in sentence for sentence in findings(dear))
+
+
 def test_verdicts_against_the_baseline_are_counted_over_settings() -> None:
     compared = grid({"croma": [BETTER] * 5 + [WORSE] + [EQUAL] * 3})
     assert said(compared, "against utae") == (
         "croma against utae: better in 5 of 9 settings, worse in 1, not told apart in 3 "
-        "(-0.040 to +0.040 of mIoU; verdicts corrected for 9 comparisons)."
+        "(−0.040 to +0.040 of mIoU; verdicts corrected for 9 comparisons)."
     )
     assert said(grid({"croma": [WORSE, WORSE]}), "against utae").startswith(
-        "croma against utae: worse in both settings (-0.040 of mIoU"
+        "croma against utae: worse in both settings (−0.040 of mIoU"
     )
 
 
@@ -168,24 +214,23 @@ def test_whether_any_foundation_model_beats_utae_is_told_where_there_are_several
         assert not any("foundation model" in sentence for sentence in findings(compared))
 
 
-def test_verdicts_of_headline_and_baseline_never_contradict_each_other() -> None:
-    settings = [(1.0, 1), (1.0, 2)]
-    cells = [
-        cell(name, setting, miou) for setting in settings for name, miou in (("utae", 0.5), ("croma", 0.53))
-    ]
-    advice = [
-        Recommendation(*setting, "croma", "croma", (difference("utae", "croma", setting, -0.03, WORSE),))
-        for setting in settings
-    ]
-    stricter = [difference("croma", "utae", setting, 0.03, EQUAL, 2) for setting in settings]
-    compared = comparison(cells, baseline="utae", differences=tuple(stricter), recommendations=tuple(advice))
-    assert [told.headline.endswith("is not told apart from it.") for told in setting_findings(compared)] == [
-        True
-    ] * 2
-    surer = replace(compared, differences=tuple(replace(each, verdict=BETTER) for each in stricter))
-    assert [told.headline.endswith("utae (-0.030) is worse.") for told in setting_findings(surer)] == [
-        True
-    ] * 2
+@pytest.mark.parametrize(
+    "tuning",
+    [{"mode": "frozen", "weights": "none"}, {"mode": "scratch"}, {"mode": "lora", "weights": "none"}],
+)
+def test_an_encoder_with_random_weights_is_no_foundation_model(tuning: dict[str, str]) -> None:
+    compared = grid({"croma": [BETTER, EQUAL], "galileo": [WORSE] * 2, "random": [BETTER] * 2})
+    random = {"model": {"name": "croma_optical", "tuning": tuning}}
+
+    def with_random(*names: str) -> Comparison:
+        cells = (
+            replace(each, best_trial=random) if each.strategy in names else each for each in compared.cells
+        )
+        return replace(compared, cells=tuple(cells))
+
+    assert "better than utae in 1 of 2 settings" in said(with_random("random"), "foundation model")
+    for names in (("random", "croma"), ("random", "croma", "galileo")):
+        assert not any("foundation model" in sentence for sentence in findings(with_random(*names)))
 
 
 def stability(dates: int, concordance: float | None, first: float) -> RankStability:
@@ -279,6 +324,47 @@ def simulated(
     return compare(sweep, synthetic_runs(sweep))
 
 
+def test_one_sentence_says_what_a_training_takes_with_each_strategy_and_what_the_sweep_took() -> None:
+    cells = [
+        cell(name, (0.1, dates), 0.5, training_device_hours=hours, device_hours=2.0)
+        for name, costs in (("utae", (0.5, 0.25)), ("croma", (0.1, 0.1)))
+        for dates, hours in zip((1, 6), costs, strict=True)
+    ]
+    sentence = (
+        "One training of the best configuration takes 15 to 30 device minutes with utae and 6 with croma; "
+        "the whole sweep took 8 device hours"
+    )
+    for tell in (findings, summary):
+        assert tell(comparison(cells, baseline="utae")).count(f"{sentence}.") == 1
+    unfinished = comparison([replace(cells[0], missing_confirmations=1), *cells[1:]], baseline="utae")
+    assert f"{sentence} so far." in summary(unfinished)
+    alone = findings(comparison(cells[:1]))
+    told = (
+        "One training of the best configuration takes 30 device minutes; the whole sweep took 2 device hours."
+    )
+    assert told in alone
+
+
+def test_of_many_strategies_the_cheapest_and_the_dearest_to_train_are_named() -> None:
+    known = {f"s{hours}": {"training_device_hours": float(hours)} for hours in (3, 1, 6, 2, 5, 4)}
+    cells = [cell(name, (0.1, 6), 0.5, **hours) for name, hours in known.items()]
+    assert (
+        "One training of the best configuration takes 1 device hour with s1, the cheapest strategy, and 6 "
+        "with s6, the dearest."
+    ) in summary(comparison(cells))
+
+
+def test_what_took_an_unknown_time_is_given_none() -> None:
+    assert not [said for said in summary(comparison([cell("utae", (0.1, 6), 0.5)])) if "training" in said]
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_that_two_seeds_say_almost_nothing_is_said_once(seeds: int) -> None:
+    told = [said for said in findings(simulated(seeds)) if "two seeds" in said]
+    assert len(told) == (seeds == 2)
+    assert all(said.startswith("With two seeds, as in all 27 cells, an interval says") for said in told)
+
+
 def test_a_sweep_of_many_cells_is_told_in_few_sentences_and_setting_by_setting_elsewhere() -> None:
     short = findings(simulated())
     assert len(short) < 20
@@ -286,6 +372,49 @@ def test_a_sweep_of_many_cells_is_told_in_few_sentences_and_setting_by_setting_e
     long = setting_findings(simulated())
     assert [told.where for told in long] == [describe_setting(*each) for each in simulated().settings]
     assert all(told.headline and told.details for told in long)
+
+
+@pytest.mark.parametrize(
+    ("strategies", "fractions", "lengths"), [(14, 2, 5), (14, 1, 10), (14, 4, 5), (14, 2, 2), (14, 1, 1)]
+)
+def test_the_short_form_has_fewer_than_20_sentences_for_any_sweep(
+    strategies: int, fractions: int, lengths: int
+) -> None:
+    chance = np.random.default_rng(0)
+    cells = [
+        replace(
+            cell(name, ((1 + share) / fractions, 1 + date), 0.5),
+            miou_by_seed=(scores := dict(enumerate(0.5 + chance.normal(0, 0.01, 3), start=1))),
+            test_miou_mean=float(np.mean(list(scores.values()))),
+            test_miou_seed20_mean=float(chance.random()),
+            training_device_hours=float(chance.random()),
+            confirmation_trials=2,
+            missing_confirmations=1,
+            failed_trials=1,
+            left_out_trials=1,
+        )
+        for share in range(fractions)
+        for date in range(lengths)
+        for name in ("utae", *(f"model_{number}" for number in range(1, strategies)))
+    ]
+    told = with_conclusions(comparison(cells, baseline="utae"))
+    assert 10 <= len(findings(told)) < 20
+    assert 10 <= len(summary(told)) < 20
+    count = fractions * lengths
+    rest = said(told, "other strategies")
+    assert rest.startswith("The 10 other strategies against utae: ")
+    assert count == 1 or f" of {10 * count} cells" in rest or f"in all {10 * count} cells" in rest
+
+
+def test_many_steps_of_an_axis_are_told_in_one_sentence() -> None:
+    cells = [
+        cell("utae", (1.0, dates), miou)
+        for dates, miou in enumerate((0.2, 0.3, 0.35, 0.35, 0.34, 0.36, 0.4), 1)
+    ]
+    assert said(comparison(cells), "dates: ").startswith(
+        "From 1 to 2, 2 to 3, 3 to 4, 4 to 5, 5 to 6 and 6 to 7 dates: +0.100, +0.050, 0.000, −0.010, +0.020 "
+        "and +0.040 of mIoU on average, better in "
+    )
 
 
 def test_counts_over_settings_are_those_of_the_comparison() -> None:
@@ -420,7 +549,7 @@ def test_phrases_count_and_round_as_people_do() -> None:
     assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert [signed(value) for value in (0.0314, -0.0314, 0.0001, -0.0001)] == [
         "+0.031",
-        "-0.031",
+        "−0.031",
         "0.000",
         "0.000",
     ]
@@ -430,6 +559,36 @@ def test_phrases_count_and_round_as_people_do() -> None:
         "in both settings",
         "in all 3 settings",
     ]
-    assert device_time([0.4], [3.5]) == (["0.4", "3.5"], "device hours")
-    assert device_time([0.02], [0.5, 1.0]) == (["1.2", "30 to 60"], "device minutes")
-    assert device_time([0.001], [0.0012]) == (["3.6", "4.3"], "device seconds")
+
+
+@pytest.mark.parametrize(
+    ("hours", "phrases"),
+    [
+        ((0.4, 3.5), ("0.4 device hours", "3.5 device hours")),
+        ((1.0, None), ("1 device hour",)),
+        ((0.02, 0.5), ("1.2 device minutes", "30 device minutes")),
+        ((1 / 60,), ("1 device minute",)),
+        ((0.001, 0.0012), ("3.6 device seconds", "4.3 device seconds")),
+    ],
+)
+def test_device_time_is_told_in_the_unit_of_which_the_largest_has_one(
+    hours: tuple[float | None, ...], phrases: tuple[str, ...]
+) -> None:
+    spent = DeviceTime.fitting(hours)
+    assert tuple(spent.phrase(each) for each in hours if each is not None) == phrases
+
+
+def test_words_and_tables_tell_device_time_in_one_unit() -> None:
+    compared = one_setting(EQUAL, cheapest="utae", utae=0.02, croma=3.5)
+    table = recommendations_table(compared)
+    assert table is not None
+    (row,) = table.rows
+    costs = [
+        entry.text
+        for column, entry in zip(table.columns, row, strict=True)
+        if column.heading == "device hours"
+    ]
+    assert [float(cost) for cost in costs] == [3.5, 0.02]
+    assert "utae, which takes 0.02 device hours for a training; croma takes 3.5." in said(
+        compared, "cheapest"
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
@@ -12,12 +13,14 @@ from matplotlib.figure import Figure
 
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.report import Comparison, Run, compare
+from shapeft_tune.report.figures import history as history_module
 from shapeft_tune.report.figures import parallel as parallel_module
 from shapeft_tune.report.figures.best_values import best_values_over_dates, best_values_over_labels
 from shapeft_tune.report.figures.history import history
 from shapeft_tune.report.figures.importances import importances
 from shapeft_tune.report.figures.parallel import parallel
-from shapeft_tune.report.figures.searched_axis import number, position, ticks
+from shapeft_tune.report.figures.saving import as_svg
+from shapeft_tune.report.figures.searched_axis import in_one_style, position, ticks
 from shapeft_tune.report.figures.style import style_of
 from shapeft_tune.report.hyperparameters import SearchedField, StrategySearch, searches_of
 from shapeft_tune.report.hyperparameters.best_values import best_values
@@ -116,9 +119,14 @@ def lines_of(axes: Axes, linestyle: str = "None") -> list[Any]:
 
 def test_a_range_by_factors_has_powers_of_ten_at_even_distances() -> None:
     field = SearchedField(LR, (LR,), 1e-4, 1e-1, log=True)
-    assert list(ticks(field).values()) == ["1e-4", "1e-3", "0.01", "0.1"]
+    assert list(ticks(field).values()) == ["1e-4", "1e-3", "1e-2", "1e-1"]
     assert list(ticks(field)) == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert position(field, 10**-2.5) == pytest.approx(0.5)
+
+
+def test_one_axis_has_one_style_of_numbers() -> None:
+    assert in_one_style([0.0, 1e-3, 0.02, 1.0, 50.0]) == ["0", "1e-3", "2e-2", "1", "50"]
+    assert in_one_style([0.0, 0.02, 0.5]) == ["0", "0.02", "0.5"]
 
 
 def test_a_narrow_range_by_factors_still_has_ticks() -> None:
@@ -135,7 +143,7 @@ def test_an_even_range_a_few_numbers_and_options_have_their_ticks() -> None:
 
 
 def test_numbers_beside_an_axis_are_brief() -> None:
-    assert [*map(number, (1e-4, 2.5e-5, 0.001, 0.05, 16.0, 1e6))] == [
+    assert [in_one_style([value])[0] for value in (1e-4, 2.5e-5, 0.001, 0.05, 16.0, 1e6)] == [
         "1e-4",
         "2.5e-5",
         "1e-3",
@@ -293,7 +301,7 @@ def test_every_complete_trial_is_a_line_through_its_values(few: Searched) -> Non
     starts = sorted(path.vertices[0][1] for path in lines.get_paths())
     lr = search.fields[0]
     assert starts == pytest.approx(sorted(position(lr, trial.values[LR]) for trial in trials))
-    assert {"1e-4", "1e-3", "0.01", "cross_entropy", "0"} <= {text.replace("\n", "") for text in texts(axes)}
+    assert {"1e-4", "1e-3", "1e-2", "cross_entropy", "0"} <= {text.replace("\n", "") for text in texts(axes)}
 
 
 def test_the_best_of_every_cell_is_at_the_top_and_darkest(few: Searched) -> None:
@@ -371,6 +379,19 @@ def test_the_line_is_the_best_complete_trial_until_then() -> None:
     (best,) = lines_of(axes, "-")
     assert [*zip(best.get_xdata(), best.get_ydata(), strict=True)] == [(1, 0.4), (3, 0.4), (4, 0.5), (5, 0.5)]
     assert best.get_drawstyle() == "steps-post"
+
+
+def test_marks_are_pixels_in_a_drawing_of_very_many_and_all_else_is_not(
+    many: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = as_svg(drawn(history(*many)), "history").decode()
+    assert "<image" not in marks
+    monkeypatch.setattr(history_module, "MOST_DRAWN", 100)
+    pixels = as_svg(drawn(history(*many)), "history").decode()
+    assert pixels.count("<image") == 9, "one picture for each panel"
+    assert pixels.count("<use") < marks.count("<use") - 9 * 3 * 20 / 2
+    texts_of = re.compile(r"<text[^>]*>([^<]*)<")
+    assert texts_of.findall(pixels) == texts_of.findall(marks)
 
 
 def test_the_legend_names_strategies_with_their_pruned_share_and_the_states_there_are(

@@ -9,7 +9,7 @@ from scipy import stats
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.report import Comparison, Run, compare
 from tests.report.independent import Place, Tested, check, miou
-from tests.report.synthetic import CLASSES, synthetic_runs, synthetic_sweep
+from tests.report.synthetic import CLASSES, matrices_of, synthetic_runs, synthetic_sweep
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ def comparison(sweep: SweepConfig, runs: tuple[Run, ...]) -> Comparison:
 def tested(runs: tuple[Run, ...]) -> dict[Place, Tested]:
     found: dict[Place, Tested] = {}
     for run in runs:
-        facts, patches = run.facts, run.test_patches
-        if patches is None:
+        facts, patches, counts_NKK = run.facts, run.test_patches, matrices_of(run)
+        if patches is None or counts_NKK is None:
             continue
         place = facts.strategy, facts.label_fraction, facts.temporal_length
         order = np.argsort(np.array(patches.ids))
         seeds = dict(found[place].counts_by_seed) if place in found else {}
-        found[place] = Tested(seeds | {facts.seed: patches.counts_NKK[order]}, CLASSES)
+        found[place] = Tested(seeds | {facts.seed: counts_NKK[order]}, CLASSES)
     return found
 
 

@@ -23,6 +23,7 @@ from shapeft_tune.report.page.page import SCRIPT, STYLE, breakable, inline
 from shapeft_tune.report.report import Report, report_of
 from shapeft_tune.report.tables import as_json
 from shapeft_tune.report.write import write_files
+from shapeft_tune.tune.ledger.generations import numbered
 from tests.report.parsed import Element, parsed, rows_of
 from tests.report.reports import simulated
 from tests.report.synthetic import synthetic_runs, synthetic_sweep
@@ -210,6 +211,15 @@ def test_an_unfinished_sweep_reports_what_is_there_and_what_is_missing() -> None
     assert len(missing) == 18
 
 
+@pytest.mark.parametrize("lacking", ["missing_search_trials", "missing_confirmations"])
+def test_one_trial_of_either_kind_to_come_makes_a_sweep_unfinished(lacking: str) -> None:
+    whole = simulated()
+    first, *others = whole.comparison.cells
+    cells = (replace(first, **{lacking: 1}), *others)
+    page = parsed(as_html(replace(whole, comparison=replace(whole.comparison, cells=cells))))
+    assert "Unfinished." in page.text
+
+
 def test_a_finished_sweep_misses_nothing(page: Element) -> None:
     assert "Unfinished" not in page.text
     assert "missing" not in [each.attributes.get("id") for each in page.all("section")]
@@ -245,6 +255,25 @@ def test_a_configuration_on_the_page_with_a_repeats_seed_and_folds_is_that_repea
     assert seen == 27 * 3
 
 
+def test_each_repeat_has_a_file_of_its_own_and_a_command_that_trains_it() -> None:
+    several = simulated()
+    repeat = several.reproduction.recipes[0].repeats[0]
+    moved = replace(repeat, folds={**repeat.folds, "test": [1, 2]})
+    rotated = replace(several.reproduction.recipes[0], repeats=(repeat, moved))
+    fixed = replace(rotated, repeats=(repeat, replace(repeat, seed=7)))
+    name, folds = rotated.name, f"test{repeat.test_folds}"
+    for recipe, endings in (
+        (fixed, [f"seed{repeat.seed}", "seed7"]),
+        (rotated, [f"seed{repeat.seed}-{folds}", f"seed{repeat.seed}-test1+2"]),
+    ):
+        files = [f"{name}-{ending}.json" for ending in endings]
+        html = as_html(replace(several, reproduction=replace(several.reproduction, recipes=(recipe,))))
+        buttons = [each.attributes.get("data-recipe") for each in parsed(html).all("button")]
+        assert [file for file in buttons if file] == files
+        for file in files:
+            assert f"shapeft_tune train {file} --data FOLDER --test\n" in html.replace("</code>", "\n")
+
+
 def test_a_recipe_tells_the_fingerprint_of_each_of_its_repeats() -> None:
     sweep = synthetic_sweep(("utae",), seeds=1, folds="rotate")
     for recipe in report_of(sweep, synthetic_runs(sweep)).reproduction.recipes:
@@ -263,6 +292,17 @@ def test_the_sweep_file_on_the_page_declares_the_same_sweep(name: str, tmp_path:
     assert load_sweep(tmp_path / "again.yaml") == declared
 
 
+def test_a_generations_file_and_commands_are_those_that_start_it_in_a_fresh_home(tmp_path: Path) -> None:
+    declared = load_sweep(SEARCH_SPACES / "quickstart.yaml")
+    again = report_of(numbered(declared, 2), []).reproduction
+    (tmp_path / "again.yaml").write_text(again.file)
+    assert load_sweep(tmp_path / "again.yaml") == declared
+    assert again.commands == report_of(declared, []).reproduction.commands
+    page = parsed(as_html(report_of(numbered(declared, 2), [])))
+    saved = [each.attributes["data-save"] for each in page.all("button") if "data-save" in each.attributes]
+    assert saved == ["quickstart.yaml"]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in SEARCH_SPACES.glob("*.yaml")))
 def test_the_methods_name_what_the_sweep_declares(name: str) -> None:
     declared = load_sweep(SEARCH_SPACES / name)
@@ -274,6 +314,12 @@ def test_the_methods_name_what_the_sweep_declares(name: str) -> None:
     assert f"{declared.budget.confirmation_seeds} other seed" in text
     assert "None" not in text
     assert "{" not in text
+
+
+def test_methods_say_that_the_recommended_strategy_is_chosen_by_its_test_score() -> None:
+    text = " ".join(paragraph.text for paragraph in methods(simulated()))
+    assert "As that score chose it, its mean is a little too high" in text
+    assert "The p values of all these pairs, in all settings, are adjusted together" in text
 
 
 def test_methods_leave_out_what_a_sweep_searches() -> None:
@@ -331,3 +377,12 @@ def test_what_trials_were_computed_with_is_told_with_every_value_that_occurs(
     assert found["version.torch"] == ("2.9",)
     page = parsed(as_html(report_of(sweep, told)))
     assert "NVIDIA H100, cpu" in page.text
+
+
+def test_every_version_that_is_known_is_shown_in_alphabetical_order(sweep: SweepConfig, run: Make) -> None:
+    packages = ("torch", "ray", "mlflow", "optuna", "numpy")
+    known = {f"version.{name}": "1.0" for name in packages}
+    told = replace(run(1e-3, best__val_miou=0.5), environment=known | {"device": "cpu"})
+    page = parsed(as_html(report_of(sweep, [told])))
+    names = [each.text for each in page.all("dt") if each.text.startswith("version.")]
+    assert names == [f"version.{name}" for name in sorted(packages)]

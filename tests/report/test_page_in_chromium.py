@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,9 +157,28 @@ def test_a_saved_configuration_is_the_repeat_beside_it(
     shown.locator("summary").first.click()
     with desktop.page.expect_download() as download:
         shown.get_by_role("button", name="Save as").nth(1).click()
-    assert download.value.suggested_filename == f"{recipe.name}.json"
+    assert download.value.suggested_filename == f"{recipe.name}-seed{recipe.repeats[1].seed}.json"
+    assert f"train {download.value.suggested_filename} " in shown.locator("pre").first.inner_text()
     download.value.save_as(tmp_path / "config.json")
     assert load_trial(tmp_path / "config.json").fingerprint() == recipe.repeats[1].fingerprint
+
+
+def test_on_a_telephone_a_figure_that_goes_on_to_the_right_fades_out_there(address: str) -> None:
+    with chromium_page(PHONE, offline=True) as page:
+        page.goto(address)
+        figure = page.locator("#figure-cost_of_training .scroll")
+        hidden = figure.evaluate("(each) => each.scrollWidth - each.clientWidth")
+        assert hidden > 0
+        assert _darkest_at_the_right_of_its_margin(figure.screenshot()) < 0.95
+        figure.evaluate("(each) => { each.scrollLeft = each.scrollWidth; }")
+        assert _darkest_at_the_right_of_its_margin(figure.screenshot()) > 0.99
+
+
+def _darkest_at_the_right_of_its_margin(png: bytes) -> float:
+    """Return the lightness of the darkest of some pixels at the right edge, in the empty rows at the top."""
+    from matplotlib.image import imread
+
+    return float(imread(BytesIO(png))[5:8, -4:-1, :3].min())
 
 
 def test_without_a_script_every_number_is_there_and_no_button(address: str, report: Report) -> None:

@@ -80,6 +80,29 @@ def test_a_score_of_the_validation_folds_is_marked(report: Report) -> None:
     assert "† best trial" in note.replace("†:", "†")
 
 
+def test_the_note_of_one_strategy_names_no_best_one(report: Report) -> None:
+    sweep = synthetic_sweep(("utae",), seeds=2, trials=2)
+    note = note_of(replace(report, comparison=compare(sweep, synthetic_runs(sweep))))
+    assert "Bold" in note_of(report)
+    assert "Bold" not in note
+    assert "**" not in note.replace(f"**{sweep.question}**", "")
+
+
+def test_the_note_of_a_sweep_without_test_scores_has_the_validation_folds_instead(report: Report) -> None:
+    searched = tuple(run for run in synthetic_runs(report.sweep) if run.facts.seed == 0)
+    comparison = compare(report.sweep, searched)
+    table = result_table(comparison)
+    assert table.count("†") == len(comparison.cells)
+    assert "**" not in table
+    assert "not tested yet" in note_of(replace(report, comparison=comparison))
+
+
+def test_the_note_of_a_sweep_that_has_only_begun_has_a_dash_for_what_is_not_there(report: Report) -> None:
+    first = tuple(run for run in synthetic_runs(report.sweep)[:1])
+    table = result_table(compare(report.sweep, first))
+    assert (table.count("†"), table.count("–")) == (1, len(report.comparison.cells) - 1)
+
+
 def test_the_note_of_a_large_sweep_keeps_its_table(report: Report) -> None:
     sweep = synthetic_sweep(seeds=2, trials=2)
     large = replace(report, sweep=sweep, comparison=compare(sweep, synthetic_runs(sweep)))

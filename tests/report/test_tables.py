@@ -20,6 +20,7 @@ from shapeft_tune.report.tables import as_csv, as_json, differences_as_csv, late
 from shapeft_tune.report.tables.latex import escaped
 from shapeft_tune.report.tables.layout import Column, Entry, Table, amount
 from shapeft_tune.report.tables.markdown import table_as_markdown
+from shapeft_tune.report.tables.results import best_map
 from shapeft_tune.report.tables.searches import short_names
 from tests.report.reports import simulated
 
@@ -247,6 +248,26 @@ def test_a_search_that_its_budget_ended_is_marked(sweep: SweepConfig, run: Make)
     text = as_markdown(report_of(SweepConfig.model_validate(fields | {"budget": limited}), runs))
     assert "| utae | 10 % | 6 | **0.400** | – | – | – | – | 0.500 | 1/1 | 1/3† |" in text
     assert "†: the cell's budget ended its search" in text
+
+
+def test_the_best_strategy_of_a_setting_stands_with_what_a_training_takes(whole: Report) -> None:
+    setting = whole.comparison.settings[0]
+    first = whole.comparison.recommendations[0]
+    cheapest = next(name for name in whole.comparison.strategies if name != first.best)
+    hours = {first.best: 2.0, cheapest: 0.25}
+    cells = [
+        replace(cell, training_device_hours=hours.get(cell.strategy))
+        for cell in whole.comparison.cells
+        if cell.setting == setting
+    ]
+    advice = (replace(first, cheapest=cheapest),)
+    table = best_map(replace(whole.comparison, cells=tuple(cells), recommendations=advice))
+    assert table
+    (entry,) = table.rows[0][1:]
+    assert entry.text == first.best
+    assert entry.detail.endswith("), 2 h")
+    assert entry.also == f"or {cheapest}, 0.25 h"
+    assert "(h: device hours)" in table.notes[0]
 
 
 def test_a_latex_table_has_a_line_per_setting_and_the_best_in_bold(whole: Report) -> None:

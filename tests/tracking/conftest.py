@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from shapeft_tune.tracking.connection import connect
 from tests.object_store import _object_store as _object_store
 from tests.object_store import object_store as object_store
 from tests.postgres import postgres as postgres
+from tests.tracking.mlflow_server import Gate, MlflowServer
 
 SWEEP = SweepConfig.model_validate(
     {
@@ -45,6 +48,27 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(empty_store: Path, tmp_path: Path) -> str:
     """Return the address of an empty store of this test's own."""
     return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture(scope="session")
+def _mlflow_server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    folder = tmp_path_factory.mktemp("server")
+    database = shutil.copy(empty_store, folder / "mlflow.db")
+    server = MlflowServer(f"sqlite:///{database}", folder / "artifacts")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(_mlflow_server: MlflowServer, empty_store: Path) -> Iterator[Gate]:
+    """Return a server that is away and can be started and stopped at once; its database is empty."""
+    served = _mlflow_server.database.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(empty_store)) as empty, closing(sqlite3.connect(served)) as database:
+        empty.backup(database)
+    gate = Gate(_mlflow_server)
+    yield gate
+    gate.stop()
 
 
 def facts(

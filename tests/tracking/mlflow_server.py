@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from urllib.request import urlopen
 
 
@@ -23,6 +25,7 @@ class MlflowServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
+        self.database = database
         self._stores = ["--backend-store-uri", database, "--artifacts-destination", str(artifacts)]
         self._settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,3 +56,50 @@ class MlflowServer:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+class Gate:
+    """Another address of a server, which can go away and come back at once: starting a server takes seconds.
+
+    While it is away connections are refused, and those that were open are cut.
+    """
+
+    def __init__(self, server: MlflowServer) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._here = probe.getsockname()
+        self.address = f"http://127.0.0.1:{self._here[1]}"
+        self.database = server.database
+        self._there = ("127.0.0.1", server.port)
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Let requests through."""
+        self._listener = socket.create_server(self._here)
+        Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Be gone."""
+        listener, self._listener = self._listener, None
+        for each in [listener, *self._open] if listener else []:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # of a listener that was closed
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._there)
+                self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):  # cut from one side or the other
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

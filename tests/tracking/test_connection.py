@@ -4,12 +4,14 @@ import http.server
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking.connection import PATIENCE, bounded_requests, connect
+from shapeft_tune.tracking.connection import PATIENCE, all_runs, bounded_requests, connect
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,28 @@ def test_a_server_that_takes_calls_and_never_answers_is_given_up(monkeypatch: py
         pytest.raises(TrackingError, match="check the address"),
     ):
         connect(f"http://127.0.0.1:{silent.getsockname()[1]}", create=True)
+
+
+def test_a_server_may_take_longer_for_a_page_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(1.5)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"runs": []}')
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Slow) as slow:
+        thread = threading.Thread(target=slow.serve_forever)
+        thread.start()
+        try:
+            client = MlflowClient(f"http://127.0.0.1:{slow.server_port}")
+            assert list(all_runs(client, "1")) == []
+        finally:
+            slow.shutdown()
+            thread.join()
 
 
 def test_a_server_that_is_no_mlflow_server_is_refused() -> None:

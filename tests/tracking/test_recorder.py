@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -25,10 +29,12 @@ from shapeft_tune.tracking import (
     recorder,
 )
 from shapeft_tune.tracking.spooling import fact_writes
+from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, SpoolLine
 from shapeft_tune.tracking.sweep_run import attach_to_sweep
 from shapeft_tune.tracking.wire import counts_of, tags_of
 from tests.tracking.conftest import SWEEP
-from tests.tracking.mlflow_server import MlflowServer
+from tests.tracking.mlflow_server import Gate
+from tests.tracking.spooling.damage import DAMAGED
 
 ROOT = Path(__file__).resolve().parents[2]
 Trial = Callable[..., TrialFacts]
@@ -389,11 +395,137 @@ def test_nothing_is_attached_to_a_sweep_that_is_not_there(store: str, tmp_path: 
         attach_to_sweep(store, "demo", {tmp_path: "report"})
 
 
-@pytest.fixture
-def server(store: str, tmp_path: Path) -> Iterator[MlflowServer]:
-    server = MlflowServer(store, tmp_path / "server")
-    yield server
-    server.stop()
+def test_lines_that_cannot_be_read_are_told_once_and_the_facts_after_them_are_written(
+    store: str, trial: Trial, tmp_path: Path
+) -> None:
+    record = opened(store)
+    record.trial_started(trial())
+    record.trial_progress(trial(), 10, {"val/miou": 0.1})
+    with (tmp_path / "demo" / SPOOL_FILE).open("ab") as spool:
+        spool.write(b"\n".join([*DAMAGED, b""]))
+    record.trial_progress(trial(), 20, {"val/miou": 0.2})
+    record.trial_ended(trial(), DONE)
+    assert record.flush()
+    record.close()
+    assert len(record.problems) == len(DAMAGED)
+    assert 'expected a fact; got \'{"kind": "weather"' in record.problems[0]
+    assert "'weather' is not a valid Kind" in record.problems[0]
+    assert curve(store, "val/miou") == [(10, 0.1), (20, 0.2)]
+    assert only_run(store).data.tags["state"] == "complete"
+
+
+def test_a_fact_that_nothing_can_be_made_of_is_refused_with_its_reason(store: str, trial: Trial) -> None:
+    record = opened(store)
+    record.trial_started(replace(trial(role=Role.CONFIRMATION, seed=1), config={}, fingerprint="odd"))
+    record.trial_started(trial())
+    record.close()
+    reason, advice = record.problems
+    assert "KeyError: 'data'" in reason
+    assert "did not take 1 fact" in advice
+    assert only_run(store).data.tags["fingerprint"] == trial().fingerprint
+
+
+def test_a_spool_that_cannot_be_read_for_a_while_holds_nothing_up_for_good(
+    store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "OUTAGE_PAUSE", 0.05)
+    broken, read = Event(), recorder.spool_lines
+
+    def stale(*place: Any) -> Iterator[SpoolLine]:
+        if not broken.is_set():
+            broken.set()
+            raise OSError(116, "Stale file handle")
+        return read(*place)
+
+    record = opened(store)
+    assert record.flush()
+    monkeypatch.setattr(recorder, "spool_lines", stale)
+    record.trial_ended(trial(), DONE)
+    assert record.flush()
+    record.close()
+    assert broken.is_set()
+    assert record.problems == ()
+    assert only_run(store).data.tags["state"] == "complete"
+
+
+def test_what_waits_says_that_the_spool_could_not_be_read(
+    store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = opened(store)
+    assert record.flush()
+    in_thread, read = Event(), recorder.spool_lines
+
+    def stale(*place: Any) -> Iterator[SpoolLine]:
+        if current_thread() is main_thread():
+            return read(*place)
+        in_thread.set()
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(recorder, "spool_lines", stale)
+    record.trial_ended(trial(), DONE)
+    assert in_thread.wait(10)
+    record.close()
+    (told,) = record.problems
+    assert told.startswith("1 fact waits in ")
+    assert "because OSError: [Errno 116] Stale file handle" in told
+
+
+def test_only_what_the_store_did_not_hear_waits_when_it_goes_away_amid_many_facts(
+    store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_told, carried = Event(), recorder.carry_out
+
+    def away_at_last(client: MlflowClient, write: fact_writes.Write) -> Exception | None:
+        assert all_told.wait(10)  # so that the thread is told all of them at once
+        if isinstance(write, partial) and write.func.__name__ == "progress" and write.args[1] == 30:
+            raise fact_writes.StoreAway("gone")
+        return carried(client, write)
+
+    monkeypatch.setattr(recorder, "carry_out", away_at_last)
+    monkeypatch.setattr(recorder, "answers", lambda client: False)
+    record = opened(store)
+    record.trial_started(trial())
+    for step in (10, 20, 30, 40):
+        record.trial_progress(trial(), step, {"val/miou": step / 100})
+    all_told.set()
+    record.close()
+    (told,) = record.problems
+    assert told.startswith("2 facts wait in ")
+
+
+def test_a_database_that_someone_else_keeps_writing_to_refuses_no_fact(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fact_writes, "RETRY_PAUSES", (0.0,))
+    client = MlflowClient(store)
+    file = store.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file)) as someone, closing(sqlite3.connect(file, timeout=0)) as impatient:
+        write = partial(impatient.execute, "UPDATE experiments SET name = 'renamed'")
+        someone.execute("BEGIN IMMEDIATE")
+        assert fact_writes.answers(client)  # who reads notices nothing
+        with pytest.raises(fact_writes.StoreAway, match="database is locked"):
+            fact_writes.carry_out(client, write)
+        someone.rollback()
+        assert fact_writes.carry_out(client, write) is None
+
+
+def test_ends_that_wait_in_the_spool_are_known_before_the_store_hears_them(
+    store: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, restarted, unheard = trial(lr=0.001), trial(lr=0.002), trial(lr=0.003)
+    with monkeypatch.context() as held:
+        held.setattr(Recorder, "_work", lambda record: None)  # nothing is told to the store
+        first = opened(store)
+        for facts in (ended, restarted):
+            first.trial_started(facts)
+            first.trial_ended(facts, DONE)
+        first.trial_started(restarted)
+        second = opened(store)
+        assert [has_ended(second, facts) for facts in (ended, restarted, unheard)] == [True, False, False]
+    third = opened(store)
+    assert third.flush()
+    assert [has_ended(third, facts) for facts in (ended, restarted, unheard)] == [True, False, False]
+    third.close()
 
 
 def test_where_a_trial_runs_is_told_when_it_has_its_slot(store: str, trial: Trial) -> None:
@@ -443,8 +575,9 @@ def test_a_driver_that_is_killed_while_it_writes_loses_no_point_and_doubles_none
 
 
 def test_an_outage_of_the_server_delays_facts_and_loses_none(
-    server: MlflowServer, store: str, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Gate, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = server.database
     monkeypatch.setattr(fact_writes, "RETRY_PAUSES", (0.0,))
     monkeypatch.setattr(recorder, "OUTAGE_PAUSE", 0.2)
     with pytest.raises(TrackingError, match="check the address"):
@@ -472,4 +605,4 @@ def test_an_outage_of_the_server_delays_facts_and_loses_none(
     record.close()
     (told,) = record.problems
     assert told.startswith("1 fact waits in ")
-    assert f"record sync FILE --home {tmp_path}" in told
+    assert "`record sync` sends what waits" in told

@@ -20,11 +20,14 @@ from tests.tracking.mlflow_server import MlflowServer
 from tests.tracking.told import CONFIRMED, OPEN, TRIALS, completed, differences, everything, tell_all
 
 
-@pytest.fixture
-def server(postgres: Server, object_store: ObjectStore) -> Iterator[MlflowServer]:
+@pytest.fixture(scope="module")
+def server(postgres: Server, _object_store: ObjectStore) -> Iterator[MlflowServer]:
     pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'moto[server]'")
-    endpoint = {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{object_store.port}"}
-    bucket = object_store.new_bucket().split("?")[0]
+    endpoint = {"MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{_object_store.port}"}
+    with pytest.MonkeyPatch.context() as patch:  # files go through the server: nobody else knows the bucket
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        bucket = _object_store.new_bucket().split("?")[0]
     server = MlflowServer(postgres.new_database(), bucket, CREDENTIALS | endpoint)
     server.start()
     yield server
@@ -32,10 +35,8 @@ def server(postgres: Server, object_store: ObjectStore) -> Iterator[MlflowServer
 
 
 def test_a_record_on_postgresql_and_s3_is_read_back_whole(
-    server: MlflowServer, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, store: str, tmp_path: Path
 ) -> None:
-    for name in CREDENTIALS:  # files go through the server: nobody else needs to know the bucket
-        monkeypatch.delenv(name)
     folder = tmp_path / "home" / "demo"
     record = Recorder.open(server.address, "demo", folder, question="Which?")
     tell_all(record, folder)
@@ -55,7 +56,9 @@ def test_a_record_on_postgresql_and_s3_is_read_back_whole(
 
     client = MlflowClient(server.address)
     query = f"tags.fingerprint = '{CONFIRMED.fingerprint}' and tags.role = '{Role.CONFIRMATION}'"
-    (run,) = client.search_runs(["1"], query)
+    experiment = client.get_experiment_by_name("demo")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], query)
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     config = client.download_artifacts(run.info.run_id, "config.json", str(tmp_path))
     assert json.loads(Path(config).read_text()) == CONFIRMED.config
@@ -70,23 +73,23 @@ def test_a_continued_trial_on_postgresql_continues_its_run_and_its_curves(
     server: MlflowServer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "home" / "demo"
-    first = Recorder.open(server.address, "demo", folder)
+    first = Recorder.open(server.address, "again", folder)
     tell_all(first, folder)
     assert first.flush()  # and no close: its driver dies here
 
     server.stop()
     server.start()
-    second = Recorder.open(server.address, "demo", folder)
+    second = Recorder.open(server.address, "again", folder)
     second.trial_started(OPEN)
     for step in (20, 30, 40):
         second.trial_progress(OPEN, step, {"train/loss": 10 / step, "val/miou": step / 1000})
     second.trial_ended(OPEN, TrialEnd(Ending.COMPLETE))
     second.close()
     assert second.problems == ()
-    run = everything(server.address)[OPEN.title]  # which checks that it is the only one
+    run = everything(server.address, "again")[OPEN.title]  # which checks that it is the only one
     assert [step for step, _, _ in run["points"]["val/miou"]] == [10, 20, 30, 40]
     assert run["tags"]["state"] == "complete"
-    before = everything(server.address)
-    synced = sync_record(server.address, "demo", folder, rebuild=True)
+    before = everything(server.address, "again")
+    synced = sync_record(server.address, "again", folder, rebuild=True)
     assert (synced.trials, synced.refused) == (len(TRIALS), ())
-    assert differences(everything(server.address), before) == []
+    assert differences(everything(server.address, "again"), before) == []

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking import Ending, Place, SweepEnding, TrialEnd, TrialFacts
-from shapeft_tune.tracking.cell_runs import cell_run_id, cell_run_ids
+from shapeft_tune.tracking.cell_runs import cell_runs
 from shapeft_tune.tracking.connection import connect
 from shapeft_tune.tracking.wire import cell_key_of, facts_of, params_of, tags_of
 from shapeft_tune.tracking.writer import SweepWriter
@@ -117,9 +117,45 @@ def test_a_later_writer_finds_the_cells_and_makes_none_twice(
     facts = trial()
     cell = only_run(client, "cell")
     assert cell.info.status == "RUNNING"
-    assert cell_run_id(client, "1", "utae", 0.1, 6) == cell.info.run_id
-    assert cell_run_ids(client, "1") == {cell_key_of(facts): cell.info.run_id}
-    assert cell_run_id(client, "1", "utae", 0.2, 6) is None
+    found = {key: run.info.run_id for key, run in cell_runs(client, "1").items()}
+    assert found == {cell_key_of(facts): cell.info.run_id}
+
+
+def test_a_cells_run_that_lacks_words_is_described_by_its_next_trial(
+    client: MlflowClient, trial: Trial, tmp_path: Path
+) -> None:
+    opened(client, tmp_path).close(SweepEnding.STOPPED)
+    key = {"strategy": "utae", "label_fraction": "0.1", "temporal_length": "6"}
+    bare = client.create_run("1", 1, key | {"role": "cell", "sweep": "demo"}, "utae labels=0.1 dates=6")
+    client.set_terminated(bare.info.run_id)
+    opened(client, tmp_path).start(trial(), 2)
+    cell = only_run(client, "cell")
+    assert cell.info.run_id == bare.info.run_id
+    assert cell.info.status == "RUNNING"
+    assert cell.data.tags.items() >= {"encoder": "utae", "decoder": "utae", "tuning": "scratch"}.items()
+    assert cell.data.params.keys() == {"strategy", "encoder", "decoder", "tuning"}
+    assert cell.data.metrics == {"cell/label_fraction": 0.1, "cell/temporal_length": 6}
+
+
+def test_a_finished_cell_that_was_made_beside_the_writer_runs_again(
+    client: MlflowClient, trial: Trial, tmp_path: Path
+) -> None:
+    one, other = opened(client, tmp_path), opened(client, tmp_path)
+    one.start(trial(lr=0.001), 1)
+    one.close(SweepEnding.FINISHED)
+    other.start(trial(lr=0.002), 1)  # it has looked before the cell was there
+    assert only_run(client, "cell").info.status == "RUNNING"
+
+
+def test_a_step_that_is_told_again_is_no_second_point(
+    client: MlflowClient, trial: Trial, tmp_path: Path
+) -> None:
+    told = [(10, 0.1), (20, 0.2), (20, 0.2), (10, 0.1), (30, 0.3)]
+    for writer in (opened(client, tmp_path), opened(client, tmp_path)):  # the second one reads what is there
+        for moment, (step, miou) in enumerate(told, start=1):
+            writer.progress(trial(), step, {"val/miou": miou}, moment)
+    history = client.get_metric_history(only_run(client).info.run_id, "val/miou")
+    assert sorted((point.step, point.timestamp) for point in history) == [(10, 1), (20, 2), (30, 5)]
 
 
 def test_a_cell_that_a_lost_answer_made_is_found(client: MlflowClient, trial: Trial, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from shapeft_tune.tune.ledger.ledger import Ledger
 from shapeft_tune.tune.ledger.trials import LedgerTrial, State
 from shapeft_tune.tune.status.whereabouts import FILE as RUNNING_FILE
 from shapeft_tune.tune.status.whereabouts import places_in
+from tests.report.independent import check_home
 from tests.tune.small import SAMPLE, SMALL, UTAE, command, run, written
 
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
@@ -66,7 +67,7 @@ class Shrunk:
 def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Shrunk:
     folder = tmp_path_factory.mktemp("shrunk")
     content = yaml.safe_load(QUICKSTART.read_text())
-    content["base"]["data"]["dataset"] = SAMPLE
+    content["base"]["data"]["dataset"] = SAMPLE | {"patches": 20}  # 4 to test on: few, but they differ
     content["base"]["training"] |= {"steps": 4, "batch_size": 2, "optimiser": {"name": "adamw", "lr": 0.003}}
     content["base"]["validation"]["every"] = 2
     content["settings"] = {"label_fractions": [0.5, 1.0], "temporal_lengths": [1, 3]}
@@ -85,6 +86,12 @@ def test_a_sweep_ends_with_a_table_and_the_path_of_its_report(shrunk: Shrunk) ->
     assert str(report) in shrunk.output
     assert report.is_file()
     assert (report.parent / "figures" / "map.png").stat().st_size > 10_000
+
+
+def test_every_number_of_its_report_is_that_of_an_independent_computation(shrunk: Shrunk) -> None:
+    right = check_home(shrunk.file, shrunk.home)
+    assert (len(right.cells), len(right.differences), len(right.ranks)) == (8, 4, 4)
+    assert all(cell.interval_over == "seeds and patches" for cell in right.cells)
 
 
 def test_a_sweep_prints_nothing_of_rays(shrunk: Shrunk) -> None:
@@ -157,7 +164,7 @@ def test_a_second_sweep_of_the_same_file_starts_no_trial(shrunk: Shrunk) -> None
 
 def test_machines_read_report_status_and_plan(shrunk: Shrunk) -> None:
     report = json.loads(run("report", shrunk.file, "--home", shrunk.home, "--json").stdout)
-    assert report.keys() == {"sweep", "metric", "cells"}
+    assert report.keys() >= {"sweep", "metric", "cells", "differences", "recommendations"}
     assert report["metric"] == {"name": "miou", "version": 1}
     assert len(report["cells"]) == 8
     trials = trials_of(shrunk.file, shrunk.home)

@@ -13,7 +13,7 @@ from shapeft_tune.report.publish import publish_report
 from shapeft_tune.report.report import Report, Reproduction
 from shapeft_tune.tracking import Ending, Recorder, TrialEnd
 from shapeft_tune.tune.orders import trial_folder
-from tests.report.synthetic import synthetic_runs, synthetic_sweep
+from tests.report.synthetic import matrices_of, synthetic_runs, synthetic_sweep
 
 STRATEGIES = ("utae", "croma_frozen")
 LABEL_FRACTIONS = (0.01, 0.1, 1.0)
@@ -58,11 +58,14 @@ def _end(run: Run, sweep_folder: Path) -> TrialEnd:
     (folder / "best.pt").write_bytes(run.facts.fingerprint.encode())
     files = {"labels.json": folder / "labels.json"}
     first = (run.facts.strategy, run.facts.label_fraction, run.facts.temporal_length) == ("utae", 0.01, 1)
-    if run.test_patches is not None and first:  # one cell's: drawing the picture of each takes long
+    counts_NKK = matrices_of(run)
+    if (
+        run.test_patches is not None and counts_NKK is not None and first
+    ):  # one cell's: drawing the picture of each takes long
         np.savez(
             folder / "confusion.npz",
             test_ids=np.array(run.test_patches.ids),
-            test_counts=run.test_patches.counts_NKK,
+            test_counts=counts_NKK,
             class_names=np.array(run.test_patches.class_names),
         )
         files["confusion.npz"] = folder / "confusion.npz"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,8 @@ from shapeft_tune.config.protocol import Role
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.report.comparison.baseline import baseline_of
 from shapeft_tune.report.comparison.cells import CellSummary, summary_of
-from shapeft_tune.report.comparison.differences import Difference, differences_between
+from shapeft_tune.report.comparison.differences import Difference
+from shapeft_tune.report.comparison.family import Family
 from shapeft_tune.report.comparison.ranks import RankStability, rank_stability
 from shapeft_tune.report.comparison.recommendations import Recommendation, recommended
 from shapeft_tune.report.runs import Run
@@ -35,7 +37,8 @@ class Comparison:
     baseline: str | None = None
     """The strategy that others are compared with; None where there is no other."""
     differences: tuple[Difference, ...] = ()
-    """Every tested strategy against the baseline in every setting, corrected for their number."""
+    """Every tested strategy against the baseline in every setting. They and those of the recommendations are
+    corrected together: for the number of distinct pairs among them."""
     recommendations: tuple[Recommendation, ...] = ()
     """One for each setting with test scores."""
     ranks: tuple[RankStability, ...] = ()
@@ -88,17 +91,28 @@ def compare(sweep: SweepConfig, runs: Iterable[Run], baseline: str | None = None
     found = trials_by_cell(sweep, runs)
     metric = _one_metric(sweep.name, [run for _, of_cell in found for run in of_cell])
     cells = tuple(summary_of(cell, of_cell, sweep) for cell, of_cell in found)
-    by_setting = _by_setting(cells)
-    return Comparison(
-        sweep.name,
-        sweep.question,
-        metric,
-        cells,
-        rotated=sweep.folds == "rotate",
-        by_cost=sweep.optimisation.objective == "miou_and_cost",
-        baseline=against,
-        differences=differences_between(_pairs(by_setting, against)),
-        recommendations=tuple(filter(None, map(recommended, by_setting))),
+    return with_conclusions(
+        Comparison(
+            sweep.name,
+            sweep.question,
+            metric,
+            cells,
+            rotated=sweep.folds == "rotate",
+            by_cost=sweep.optimisation.objective == "miou_and_cost",
+            baseline=against,
+        )
+    )
+
+
+def with_conclusions(cells_alone: Comparison) -> Comparison:
+    """Add what follows from the cells: differences, recommendations and ranks."""
+    by_setting = _by_setting(cells_alone.cells)
+    baseline = cells_alone.baseline
+    family = Family.of(by_setting, baseline)
+    return replace(
+        cells_alone,
+        differences=() if baseline is None else family.less(baseline, chain.from_iterable(by_setting)),
+        recommendations=tuple(filter(None, (recommended(cells, family) for cells in by_setting))),
         ranks=tuple(filter(None, map(rank_stability, by_setting))),
     )
 
@@ -108,19 +122,6 @@ def _by_setting(cells: Sequence[CellSummary]) -> list[list[CellSummary]]:
     for cell in cells:
         groups.setdefault(cell.setting, []).append(cell)
     return list(groups.values())
-
-
-def _pairs(
-    by_setting: Sequence[Sequence[CellSummary]], baseline: str | None
-) -> list[tuple[CellSummary, CellSummary]]:
-    """Return every cell with the baseline's in its setting."""
-    baselines = [next((cell for cell in cells if cell.strategy == baseline), None) for cells in by_setting]
-    return [
-        (cell, against)
-        for cells, against in zip(by_setting, baselines, strict=True)
-        for cell in cells
-        if against is not None and cell is not against
-    ]
 
 
 def trials_by_cell(sweep: SweepConfig, runs: Iterable[Run]) -> tuple[tuple[Cell, tuple[Run, ...]], ...]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shapeft_tune.report.comparison.cells import CellSummary
-from shapeft_tune.report.comparison.differences import Difference, Verdict, differences_between
+from shapeft_tune.report.comparison.differences import Difference, Verdict
+from shapeft_tune.report.comparison.family import Family, best_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Recommendation:
     Only a test can fail to tell two apart: one with too few seeds in common was not tested, and is no cheaper
     choice; nor is one whose cost is not known."""
     differences: tuple[Difference, ...]
-    """Every other tested strategy against the best, corrected for their number."""
+    """Every other tested strategy against the best, corrected together with those to the baseline."""
 
     @property
     def setting(self) -> tuple[float, int]:
@@ -32,15 +33,14 @@ class Recommendation:
         return self.label_fraction, self.temporal_length
 
 
-def recommended(cells: Sequence[CellSummary]) -> Recommendation | None:
+def recommended(cells: Sequence[CellSummary], family: Family) -> Recommendation | None:
     """Return what the cells of one setting amount to; None while none of them is tested."""
-    tested = [cell for cell in cells if cell.test_miou_mean is not None]
-    if not tested:
+    best = best_of(cells)
+    if best is None:
         return None
-    best = max(tested, key=lambda cell: cell.test_miou_mean or 0.0)
-    differences = differences_between([(cell, best) for cell in tested if cell is not best])
+    differences = family.less(best.strategy, cells)
     alike = {each.strategy for each in differences if each.verdict is Verdict.NOT_TOLD_APART}
-    candidates = [best, *(cell for cell in tested if cell.strategy in alike)]
+    candidates = [best, *(cell for cell in cells if cell.strategy in alike)]
     cheapest = min(candidates, key=_cost) if best.training_device_hours is not None else best
     return Recommendation(*best.setting, best.strategy, cheapest.strategy, differences)
 

@@ -19,9 +19,6 @@ SEEDS_AND_PATCHES, SEEDS = "seeds and patches", "seeds"
 FEWEST_PATCHES = 2
 """With pixels of a class, below which nothing is known of how its IoU varies over the land."""
 
-ROUNDING = 1e-12
-"""Of fractions of 1: what is off by less is the same."""
-
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -93,12 +90,8 @@ class TestScores:
 
 
 def fraction_interval(found: Estimate | None) -> tuple[float, float] | tuple[None, None]:
-    """Return the 95 % interval of a mean that lies between 0 and 1; None twice where there is none.
-
-    There is none of what did not vary at all, either: the IoU of a class that no seed ever found is 0 on
-    every draw of the patches, which does not mean that it is known to be 0.
-    """
-    if found is None or found.standard_error < ROUNDING:
+    """Return the 95 % interval of a mean that lies between 0 and 1; None twice where there is none."""
+    if found is None or not found.varies:
         return None, None
     low, high = found.interval()
     return max(0.0, low), min(1.0, high)

@@ -2,7 +2,7 @@
 
 The panels lie as the settings do in the maps, label fractions from below to above and dates from left to
 right. In each, a line joins the strategies than which no other is both better and cheaper. Its last step is
-the answer, and stands above the panel: how much mIoU, for how many times the hours.
+the answer, and stands above the panel: how much mIoU, for how many times the device time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from shapeft_tune.report.figures.style import (
     panels_of,
     style_of,
     tidy,
+    wrapped,
 )
 from shapeft_tune.report.words.phrases import describe_setting
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 Setting = tuple[float, int]
 HoursOf = Callable[[CellSummary], float | None]
 GREY = "0.45"
-ROOM, HEIGHT = 2.0, 1.75
+ROOM, HEIGHT, BETWEEN = 2.0, 1.75, 0.3
+TITLE_SIZE = 7.5
 RING: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "linestyle": "none"}
 
 
@@ -80,7 +82,8 @@ def last_step(points: Sequence[Point]) -> str:
     if len(front) == 1:
         return "the best is the cheapest" if len(points) > 1 else "no other is tested"
     before, best = front[-2:]
-    return f"last +{best.miou - before.miou:.3f} for {best.hours / before.hours:.1f} × hours"
+    times = f"{best.hours / before.hours:.1f}".removesuffix(".0")
+    return f"+{best.miou - before.miou:.3f} mIoU for {times} times the cost"
 
 
 def _draw(comparison: Comparison, hours_of: HoursOf, words: str) -> Figure | None:
@@ -93,7 +96,8 @@ def _draw(comparison: Comparison, hours_of: HoursOf, words: str) -> Figure | Non
     cheapest = {each.setting: each.cheapest for each in comparison.recommendations}
     for setting, axes in panels.items():
         _draw_panel(axes, points[setting], cheapest.get(setting), unit)
-        axes.set_title(f"{describe_setting(*setting)}\n{last_step(points[setting])}", fontsize=7.5)
+        said = wrapped(last_step(points[setting]), _title_width(figure, axes))
+        axes.set_title(f"{describe_setting(*setting)}\n{said}", fontsize=TITLE_SIZE)
     _set_scale(next(iter(panels.values())), min(hours) * unit.per_hour, max(hours) * unit.per_hour)
     name_axes(figure, f"device {unit.name} {words}", "mIoU on the test folds")
     _explain(figure, comparison)
@@ -121,6 +125,13 @@ def _panels(comparison: Comparison) -> tuple[Figure, dict[Setting, Axes]]:
         settings.sort()
         figure, panels = panels_of(len(settings), 2.6, HEIGHT + 0.3, ROOM)
     return figure, dict(zip(settings, panels, strict=True))
+
+
+def _title_width(figure: Figure, axes: Axes) -> float:
+    """Return the inches above one panel, as wide as they are for letters of the usual size."""
+    place = axes.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    return ((figure.get_figwidth() - ROOM) / columns - BETWEEN) * 10 / TITLE_SIZE
 
 
 def _draw_panel(axes: Axes, points: Sequence[Point], cheapest: str | None, unit: Unit) -> None:
@@ -151,7 +162,7 @@ def _set_scale(axes: Axes, low: float, high: float) -> None:
 def _explain(figure: Figure, comparison: Comparison) -> None:
     from matplotlib.lines import Line2D
 
-    others = [(Line2D([], [], color=GREY, linewidth=1), "best mIoU for the hours")]
+    others = [(Line2D([], [], color=GREY, linewidth=1), "best mIoU for the cost")]
     if comparison.recommendations:
         ring = Line2D([], [], color="k", **RING)
         others.append((ring, "the cheapest to train that is not told apart from the best"))

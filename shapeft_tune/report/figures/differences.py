@@ -15,6 +15,7 @@ from shapeft_tune.report.figures.style import (
     of_folds,
     over_in_words,
 )
+from shapeft_tune.report.words.phrases import signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,12 +56,6 @@ def difference_map(comparison: Comparison) -> Figure | None:
     return headed(figure, comparison, _title(comparison, grid.shared))
 
 
-def signed(value: float) -> str:
-    """Return a number with its sign, a minus as wide as a plus: ``+0.034``, ``−0.020``, ``0.000``."""
-    text = f"{value:+.3f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
 def _signed_tick(value: float, _: Any) -> str:
     return signed(value)
 
@@ -90,6 +85,7 @@ def _title(comparison: Comparison, shared: str) -> str:
     if with_interval:
         number = max(each.comparisons for each in with_interval)
         over = over_in_words(each.interval_over for each in with_interval)
-        title += f", mean and 95 % interval over {over}"
+        kind = "interval" if number > 1 else "95 % interval"  # corrected, it has the level of its test
+        title += f", mean and {kind} over {over}"
         title += f", corrected for {number} comparisons" if number > 1 else ""
     return f"{title}, {shared}" if shared else title

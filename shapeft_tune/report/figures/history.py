@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 PANEL_WIDTH, PANEL_HEIGHT = 2.1, 1.6
 ROOM = 2.6
 """Inches for the legend and the name of the vertical axis."""
+MOST_DRAWN = 3000
+"""Marks of a figure above which an SVG holds them as pixels: 20 000 of them would be 3.5 MB of drawing."""
+BELOW_LINES = 1.9
+"""Where marks are drawn, one after another: pixels then make one picture for each panel."""
 
 
 def history(comparison: Comparison, searches: Sequence[StrategySearch]) -> Figure | None:
@@ -41,13 +45,14 @@ def history(comparison: Comparison, searches: Sequence[StrategySearch]) -> Figur
     width = min(PANEL_WIDTH, (WIDEST - ROOM) / columns)
     figure = empty_figure(width * columns + ROOM, PANEL_HEIGHT * rows + 0.9)
     panels = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    many = sum(len(cell.trials) for each in searches for cell in each.cells) > MOST_DRAWN
     for row, fraction in enumerate(reversed(labels.values)):
         for column, length in enumerate(dates.values):
             axes = panels[row, column]
             for index, search in enumerate(searches):
                 cell = next((each for each in search.cells if each.setting == (fraction, length)), None)
                 if cell:
-                    _draw_cell(axes, cell, style_of(index))
+                    _draw_cell(axes, cell, style_of(index), many)
             axes.set_title(wrapped(describe_setting(fraction, int(length)), width), fontsize=8.5)
             axes.tick_params(labelsize=8)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -59,16 +64,17 @@ def history(comparison: Comparison, searches: Sequence[StrategySearch]) -> Figur
     return figure
 
 
-def _draw_cell(axes: Axes, cell: CellSearch, style: tuple[str, str, Any]) -> None:
+def _draw_cell(axes: Axes, cell: CellSearch, style: tuple[str, str, Any], many: bool) -> None:
     colour, marker, dashes = style
     for state, look in _looks(colour, marker).items():
+        look |= {"linestyle": "", "zorder": BELOW_LINES, "rasterized": many}
         trials = [(place, each) for place, each in enumerate(cell.trials, start=1) if each.state == state]
         scored = [(place, each.val_miou) for place, each in trials if each.val_miou is not None]
         if scored:
-            axes.plot(*zip(*scored, strict=True), linestyle="", **look)
+            axes.plot(*zip(*scored, strict=True), **look)
         unscored = [place for place, each in trials if each.val_miou is None]
         bottom = axes.get_xaxis_transform()  # at 0.03 of the panel's height, whatever the scores are
-        axes.plot(unscored, [0.03] * len(unscored), linestyle="", transform=bottom, **look)
+        axes.plot(unscored, [0.03] * len(unscored), transform=bottom, **look)
     best = _best_so_far(cell.trials)
     if best:
         x, y = zip(*best, strict=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shapeft_tune.report.figures.searched_axis import field_names, position, ticks
 from shapeft_tune.report.figures.style import WIDEST, colour_bar, empty_figure, wrapped
 from shapeft_tune.report.hyperparameters import SearchedField, SearchTrial, StrategySearch
-from shapeft_tune.report.words.phrases import counted
+from shapeft_tune.report.words.phrases import counted, with_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +121,7 @@ def _score(lowest: float) -> _Coordinate:
     return _Coordinate(
         "mIoU to the cell's best",
         lambda line: 1 + line.gap / span,
-        {1 + value / span: f"{value:g}".replace("-", "−") if value else "0" for value in values},
+        {1 + value / span: with_minus(f"{value:g}") if value else "0" for value in values},
     )
 
 

@@ -66,15 +66,15 @@ PICTURES = (
     Picture(
         "cost_of_training",
         "cost",
-        "Test mIoU over the device hours of one training: what the last step in mIoU costs whoever trains "
-        "the best configuration again",
+        "Test mIoU over the device time of one training of the best configuration. Above each panel: what "
+        "the best adds to the cheaper one before it on the line, and for how many times the cost",
         lambda report: cost_of_training(report.comparison),
     ),
     Picture(
         "cost_of_search",
         "cost",
-        "Test mIoU over the device hours of all trials, pruned and failed ones included: what the last "
-        "step in mIoU costs whoever searches",
+        "Test mIoU over the device time of all trials, pruned and failed ones included: the same for "
+        "whoever searches",
         lambda report: cost_of_search(report.comparison),
     ),
     Picture(

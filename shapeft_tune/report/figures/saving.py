@@ -36,7 +36,7 @@ def as_svg(figure: Figure, name: str) -> bytes:
 
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(file, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})
     shorter = PATH.sub(lambda path: LONG_NUMBER.sub(_rounded, path[0]), file.getvalue())
     drawing = NAMED.sub(rf"\g<before>{name}-\g<name>", shorter)
     return STYLE_OF_ALL.sub("", drawing, count=1).replace("<svg ", f"<svg {LINES} ", 1).encode()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from shapeft_tune.report.hyperparameters import SearchedField, StrategySearch
 from shapeft_tune.report.hyperparameters.fields import short_names
 
 FEWEST_TICKS, MOST_TICKS = 2, 5
+TINY, HUGE = 1e-3, 1e5
+"""Numbers that are written with an exponent, up to and from."""
 
 
 def position(field: SearchedField, value: float | str) -> float:
@@ -26,15 +28,23 @@ def ticks(field: SearchedField) -> dict[float, str]:
     """Return the names of some values by position, ascending; of a list, those of all options."""
     if not field.is_numeric:
         return {position(field, option): option for option in field.options}
-    return {position(field, value): number(value) for value in _round_values(field)}
+    values = _round_values(field)
+    return dict(zip([position(field, value) for value in values], in_one_style(values), strict=True))
 
 
-def number(value: float) -> str:
-    """Return a number as briefly as a sweep file writes it: ``1e-4``, ``0.05``, ``1000``."""
-    if value and not 1e-3 < abs(value) < 1e5:
-        mantissa, exponent = f"{value:.6e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:g}"
+def in_one_style(values: Sequence[float]) -> list[str]:
+    """Return numbers as briefly as a sweep file writes them: ``0.05``, ``1000``; ``1e-2`` beside ``1e-4``."""
+    tiny = any(0 < abs(value) <= TINY for value in values)
+    return [_with_exponent(value) if _needs_exponent(value, tiny) else f"{value:g}" for value in values]
+
+
+def _needs_exponent(value: float, beside_tiny: bool) -> bool:
+    return abs(value) >= HUGE or (0 < abs(value) < 1 and (beside_tiny or abs(value) <= TINY))
+
+
+def _with_exponent(value: float) -> str:
+    mantissa, exponent = f"{value:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def field_names(searches: Iterable[StrategySearch]) -> dict[str, str]:

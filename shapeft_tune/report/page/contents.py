@@ -23,7 +23,7 @@ from shapeft_tune.report.page.parts import (
     Told,
     Words,
 )
-from shapeft_tune.report.published import published_for
+from shapeft_tune.report.published import NONE_KNOWN, published_for
 from shapeft_tune.report.report import Report
 from shapeft_tune.report.tables.compared import differences_table, ranks_table, recommendations_table
 from shapeft_tune.report.tables.costs import costs_table, fronts_table, missing_table
@@ -36,6 +36,7 @@ from shapeft_tune.report.tables.searches import (
     searched_table,
     searches_table,
 )
+from shapeft_tune.report.words.gaps import on_their_way
 
 MAP = "map"
 """The picture that answers at a glance."""
@@ -60,7 +61,7 @@ def contents(report: Report, pictures: Sequence[Picture]) -> tuple[Section, ...]
         pictures: those that were drawn.
     """
     sections = (
-        Section("answer", "The answer", tuple(_answer(report.comparison, pictures))),
+        Section("answer", "The answer", tuple(_answer(report, pictures))),
         Section("results", "Scores", tuple(_results(report, pictures))),
         Section("differences", "Differences between strategies", tuple(_differences(report, pictures))),
         Section("classes", "Classes", tuple(_classes(report, pictures))),
@@ -73,12 +74,14 @@ def contents(report: Report, pictures: Sequence[Picture]) -> tuple[Section, ...]
     return tuple(section for section in sections if section.parts)
 
 
-def _answer(comparison: Comparison, pictures: Sequence[Picture]) -> Iterator[Part]:
+def _answer(report: Report, pictures: Sequence[Picture]) -> Iterator[Part]:
+    comparison = report.comparison
     of_many = len(comparison.settings) > 1 and any(cell.is_tested for cell in comparison.cells)
     first, *others = summary(comparison) if of_many else findings(comparison)
     yield Words(first, lead=True)
     yield from (Pictured(picture) for picture in pictures if picture.name == MAP)
     yield from _tables(best_map(comparison))
+    others += [on_their_way(report.driver)] if report.driver else []
     yield from [Bullets(tuple(others))] if others else []
     told = [each for each in setting_findings(comparison) if each.details]
     if told and len(comparison.settings) > 1:
@@ -102,7 +105,7 @@ def _published(report: Report) -> Iterator[Part]:
     if found:
         yield Tabled(published_table(found))
     else:
-        yield Words("None are known for this data set: those that this project knows are on PASTIS.")
+        yield Words(NONE_KNOWN)
 
 
 def _differences(report: Report, pictures: Sequence[Picture]) -> Iterator[Part]:
@@ -148,7 +151,7 @@ def _missing(comparison: Comparison) -> Iterator[Part]:
 def _reproduce(report: Report) -> Iterator[Part]:
     again = report.reproduction
     yield Heading("The whole sweep", "sweep-again")
-    yield Words("Save the sweep file, then run:")
+    yield Words("Save the sweep file, then run, in a home that holds no sweep of this name:")
     yield Code("\n".join(again.commands))
     if again.file:
         yield Code(again.file, f"{again.sweep}.yaml", "The sweep file")
@@ -158,7 +161,7 @@ def _reproduce(report: Report) -> Iterator[Part]:
             "Each test score is that of one training, which one command repeats. Save the configuration of "
             "its seed from the cell below and train it; a configuration saved from here has the fingerprint "
             "beside it. In the sweep's home the same file is "
-            f"`{again.sweep}/trials/STRATEGY/FINGERPRINT/config.json`."
+            f"`{report.sweep.name}/trials/STRATEGY/FINGERPRINT/config.json`."
         )
         yield Recipes(again.recipes)
     if again.computed_with:

@@ -17,8 +17,9 @@ from shapeft_tune.report.figures.pictures import Picture
 from shapeft_tune.report.page.contents import contents
 from shapeft_tune.report.page.parts import Section
 from shapeft_tune.report.report import Report
-from shapeft_tune.report.reproduction import config_text, train_command
-from shapeft_tune.report.tables.layout import DeviceTime
+from shapeft_tune.report.reproduction import config_text, train_commands
+from shapeft_tune.report.tables.layout import device_time
+from shapeft_tune.report.words.device_time import DeviceTime
 from shapeft_tune.report.words.phrases import counted
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TEMPLATE, STYLE, SCRIPT = "page.html.j2", "page.css", "page.js"
 PIXELS_PER_POINT = 96 / 72
+WIDEST_SHRUNK = 500
+"""Pixels of a picture whose letters can still be read where it is made as narrow as a telephone; one that is
+wider is cut there, and scrolls."""
 LONGEST_PIECE = 14
 """Letters of a name that stay on one line on a narrow screen."""
 
@@ -82,6 +86,7 @@ def page(head: Head, sections: Sequence[Section], svgs: Mapping[Picture, str] | 
             sections=sections,
             images={picture.name: _data_uri(svg) for picture, svg in svgs.items()},
             widths={picture.name: _width(svg) for picture, svg in svgs.items()},
+            widest_shrunk=WIDEST_SHRUNK,
             style=style,
             script=script,
             style_digest=_digest(style),
@@ -101,7 +106,7 @@ def facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "seeds per cell", str(report.sweep.budget.confirmation_seeds)
     total = sum(cell.device_hours for cell in cells)
     spent = DeviceTime.fitting([total])
-    yield spent.unit, spent.entry(total).text
+    yield spent.unit, device_time(spent, total).text
 
 
 def is_unfinished(report: Report) -> bool:
@@ -137,7 +142,7 @@ def _environment() -> Environment:
         "breakable": breakable,
         "compact": _compact,
     }
-    environment.globals |= {"train_command": train_command, "counted": counted}
+    environment.globals |= {"train_commands": train_commands, "counted": counted}
     return environment
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from shapeft_tune.config import Cell, SweepConfig
 from shapeft_tune.config.fields import MISSING, look_up
 from shapeft_tune.report.comparison import CellSummary
+from shapeft_tune.report.tables.layout import NONE, value_text
 
 EVERY_STRATEGY = "every strategy"
 SWEEP = "the sweep"
@@ -33,16 +33,13 @@ class Change:
 
     def __str__(self) -> str:
         """Render as ``training.steps: 2000 -> 4000``."""
-        return f"{self.path}: {value_text(self.before)} -> {value_text(self.after)}"
+        return f"{self.path}: {' -> '.join(self.texts)}"
 
-
-def value_text(value: Any) -> str:
-    """Return a value for people; a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both values for people; a dash where there is none."""
+        before, after = (NONE if value is None else value_text(value) for value in (self.before, self.after))
+        return before, after
 
 
 def declared_changes(a: SweepConfig, b: SweepConfig) -> dict[str, tuple[Change, ...]]:

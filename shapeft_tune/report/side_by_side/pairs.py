@@ -58,6 +58,7 @@ class CellPair:
 class _Measured:
     pair: CellPair
     estimate: Estimate | None
+    """None where there is nothing to test."""
 
 
 def paired_cells(
@@ -109,7 +110,11 @@ def _measured(a: CellSummary, b: CellSummary, same_data: bool) -> _Measured:
         seeds = min(len(a.miou_by_seed), len(b.miou_by_seed))
         pair = replace(pair, mean=b.test_miou_mean - a.test_miou_mean, seeds=seeds)
         found = _unpaired(a, b)
-    return _Measured(replace(pair, verdict=Verdict.TOO_FEW_SEEDS) if found is None else pair, found)
+    if found is None:
+        return _Measured(replace(pair, verdict=Verdict.TOO_FEW_SEEDS), None)
+    if not found.varies:
+        return _Measured(replace(pair, verdict=Verdict.NOT_TOLD_APART), None)
+    return _Measured(pair, found)
 
 
 def _on_the_same_patches(a: CellSummary, b: CellSummary) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shapeft_tune.report.comparison import CellSummary, Verdict
-from shapeft_tune.report.side_by_side.changes import Change, value_text
+from shapeft_tune.report.side_by_side.changes import Change
 from shapeft_tune.report.side_by_side.pairs import CellPair
 from shapeft_tune.report.side_by_side.sides import SideBySide
 from shapeft_tune.report.tables.layout import (
@@ -126,4 +126,4 @@ def _change_columns(found: SideBySide) -> tuple[Column, ...]:
 
 
 def _change(change: Change) -> tuple[Entry, ...]:
-    return code(change.path), *(text(value_text(value)) for value in (change.before, change.after))
+    return code(change.path), *map(text, change.texts)

@@ -8,6 +8,7 @@ from shapeft_tune.report.comparison import Verdict
 from shapeft_tune.report.side_by_side.pairs import CellPair
 from shapeft_tune.report.side_by_side.sides import SideBySide
 from shapeft_tune.report.tables.layout import NONE, interval_text, share_text
+from shapeft_tune.report.words.phrases import signed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,7 @@ def as_terminal(found: SideBySide) -> Table:
     title = f"test mIoU of A, {found.a.name}, and B, {found.b.name}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("strategy", overflow="fold")
-    for heading in ("labels", "dates", "A", "B", "B - A", "interval"):
+    for heading in ("labels", "dates", "A", "B", "B \N{MINUS SIGN} A", "interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("B is", no_wrap=True)
     for pair in found.pairs:
@@ -37,7 +38,7 @@ def _row(pair: CellPair) -> tuple[str, ...]:
         str(pair.a.temporal_length),
         _score(pair.a.test_miou_mean),
         _score(pair.b.test_miou_mean),
-        NONE if pair.mean is None else f"{pair.mean:+.3f}",
+        NONE if pair.mean is None else signed(pair.mean),
         interval_text(pair.low, pair.high, sign=True) or NONE,
         str(pair.verdict or NONE),
     )

@@ -29,6 +29,8 @@ from shapeft_tune.report.statistics.two_variances import Part, quantile, tail
 
 CONFIDENCE = 0.95
 NOTHING: Part = (0.0, 1)
+ROUNDING = 1e-12
+"""Of fractions of 1: what is off by less is the same."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ class Estimate:
     def standard_error(self) -> float:
         """Its root."""
         return math.sqrt(self.variance)
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything varied beyond rounding; else nothing is known of how sure the mean is.
+
+        The IoU of a class that no seed ever found is 0 on every draw of the patches, which does not mean that
+        it is known to be 0; nor are two seeds with the same score proof that a third would have it.
+        """
+        return self.standard_error > ROUNDING
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return the interval that holds the true mean with this probability."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shapeft_tune.report.counts import Pixels
 from shapeft_tune.report.statistics.pooled import Floats, iou_of, mean_iou
-from shapeft_tune.scores import Counts
 
 DRAWS = 2000
 """Of the patches. A standard error is then known to 1.6 % of itself."""
@@ -36,7 +36,7 @@ class Replicates:
 
 
 def resampled(
-    hit_SNK: Counts | Floats, target_SNK: Counts | Floats, predicted_SNK: Counts | Floats, draws: int = DRAWS
+    hit_SNK: Pixels | Floats, target_SNK: Pixels | Floats, predicted_SNK: Pixels | Floats, draws: int = DRAWS
 ) -> Replicates:
     """Score every draw of the patches, under every seed."""
     seeds, patches, classes = hit_SNK.shape

@@ -11,28 +11,24 @@ from functools import cached_property
 
 import numpy as np
 
-from shapeft_tune.report.counts import PatchCounts
+from shapeft_tune.report.counts import PatchCounts, Pixels
 from shapeft_tune.report.statistics.pooled import Floats
 from shapeft_tune.report.statistics.resampling import Replicates, resampled
-from shapeft_tune.scores import Counts
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredPatches:
-    """Pixels of every test patch under every seed, as far as scores need them; void is left out.
-
-    A confusion matrix's diagonal and margins are enough for IoU, F1 and accuracy, and take K/3 less room.
-    """
+    """Pixels of every test patch under every seed, as far as scores need them; void is left out."""
 
     seeds: tuple[int, ...]
     patches: tuple[str, ...]
     """Ids, in the same order for every seed; every test fold's patches where folds rotate."""
     class_names: tuple[str, ...]
-    hit_SNK: Counts
+    hit_SNK: Pixels
     """Pixels of a class that were called it."""
-    target_SNK: Counts
+    target_SNK: Pixels
     """Pixels of a class."""
-    predicted_SNK: Counts
+    predicted_SNK: Pixels
     """Pixels that were called a class."""
 
     @cached_property
@@ -55,7 +51,7 @@ def scored_patches(parts_by_seed: Mapping[int, Sequence[PatchCounts]]) -> Scored
         None where there is no seed. A seed with other patches or classes than the first is left out: an
         earlier version of the data set was tested.
     """
-    seeds = {seed: _joined(parts) for seed, parts in sorted(parts_by_seed.items())}
+    seeds = {seed: _Joined.of(parts) for seed, parts in sorted(parts_by_seed.items())}
     if not seeds:
         return None
     first = next(iter(seeds.values()))
@@ -64,19 +60,23 @@ def scored_patches(parts_by_seed: Mapping[int, Sequence[PatchCounts]]) -> Scored
         for seed, part in seeds.items()
         if (part.ids, part.class_names) == (first.ids, first.class_names)
     }
-    counts = [part.counts_NKK for part in alike.values()]
-    return ScoredPatches(
-        tuple(alike),
-        first.ids,
-        first.class_names,
-        hit_SNK=np.stack([np.diagonal(each_NKK, axis1=1, axis2=2) for each_NKK in counts]),
-        target_SNK=np.stack([each_NKK.sum(axis=2) for each_NKK in counts]),
-        predicted_SNK=np.stack([each_NKK.sum(axis=1) for each_NKK in counts]),
-    )
+    pixels_3SNK = np.stack([part.pixels_3NK for part in alike.values()], axis=1)
+    return ScoredPatches(tuple(alike), first.ids, first.class_names, *pixels_3SNK)
 
 
-def _joined(parts: Sequence[PatchCounts]) -> PatchCounts:
-    ids = np.array([each for part in parts for each in part.ids])
-    order = np.argsort(ids, kind="stable")
-    counts_NKK = np.concatenate([part.counts_NKK for part in parts])[order]
-    return PatchCounts(tuple(ids[order].tolist()), parts[0].class_names, counts_NKK)
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """The patches of all test folds of one seed, ascending by id."""
+
+    ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    pixels_3NK: Pixels
+    """Hit, target and predicted."""
+
+    @classmethod
+    def of(cls, parts: Sequence[PatchCounts]) -> _Joined:
+        ids = [each for part in parts for each in part.ids]
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        pixels = [np.stack([part.hit_NK, part.target_NK, part.predicted_NK]) for part in parts]
+        pixels_3NK = np.concatenate(pixels, axis=1)[:, order]
+        return cls(tuple(ids[place] for place in order), parts[0].class_names, pixels_3NK)

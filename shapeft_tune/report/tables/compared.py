@@ -7,10 +7,10 @@ from shapeft_tune.report.comparison.ranks import RankStability
 from shapeft_tune.report.tables.layout import (
     NONE,
     Column,
-    DeviceTime,
     Entry,
     Table,
     count,
+    device_time,
     interval_text,
     place,
     place_columns,
@@ -20,6 +20,8 @@ from shapeft_tune.report.tables.layout import (
     signed,
     text,
 )
+from shapeft_tune.report.words.device_time import DeviceTime
+from shapeft_tune.report.words.phrases import counted
 
 TONES = {Verdict.BETTER: "better", Verdict.WORSE: "worse"}
 SMALLEST_P = 0.0005
@@ -42,9 +44,10 @@ def differences_table(comparison: Comparison) -> Table | None:
     corrected = max(each.comparisons for each in comparison.differences)
     notes = (
         f"Mean test mIoU less that of {comparison.baseline} in the same setting, over the same patches and "
-        f"seeds. Intervals and p values are corrected for {corrected} comparison"
-        f"{'s' if corrected != 1 else ''} (Holm); an interval leaves out 0 exactly where the verdict is "
-        "*better* or *worse*. *Not told apart* does not mean equal: the data do not decide.",
+        f"seeds. Intervals and p values are corrected for {counted(corrected, 'comparison')} (Holm), those "
+        "with the best of each setting among them; an interval leaves out 0 exactly where the verdict is "
+        "*better* or *worse*. *Not told apart* does not mean equal: the data do not decide. Where nothing "
+        "varied there is no interval.",
     )
     return Table("differences", f"Differences to {comparison.baseline}", columns, rows, notes)
 
@@ -88,8 +91,9 @@ def recommendations_table(comparison: Comparison) -> Table | None:
     rows = tuple(_recommendation_row(comparison, each, spent) for each in comparison.recommendations)
     notes = (
         "*Recommended*: the best mean test mIoU. *Cheapest not told apart*: of the strategies that do not "
-        "differ from it after correction for their number, the one whose training takes the fewest device "
-        "hours (seconds times GPUs, or times CPU cores where a trial has no GPU).",
+        "differ from it, by the same corrected tests as the differences to the baseline, the one whose "
+        "training takes the fewest device hours (seconds times GPUs, or times CPU cores where a trial has no "
+        "GPU). The best mean of several is a little too high: chance helped to choose it.",
     )
     return Table("recommendations", "What to take in every setting", columns, rows, notes)
 
@@ -107,10 +111,10 @@ def _recommendation_row(
         text(found.best, "best"),
         score(best.test_miou_mean),
         Entry(interval, best.test_miou_low) if interval else Entry(NONE),
-        spent.entry(best.training_device_hours),
+        device_time(spent, best.training_device_hours),
         text("the same" if same else found.cheapest, "quiet" if same else ""),
         Entry(NONE) if same else score(cheapest.test_miou_mean),
-        Entry(NONE) if same else spent.entry(cheapest.training_device_hours),
+        Entry(NONE) if same else device_time(spent, cheapest.training_device_hours),
         Entry(NONE) if same else score((best.test_miou_mean or 0.0) - (cheapest.test_miou_mean or 0.0)),
         count(alike),
     )

@@ -7,16 +7,17 @@ from shapeft_tune.report.comparison.pareto import in_words
 from shapeft_tune.report.tables.layout import (
     NONE,
     Column,
-    DeviceTime,
     Entry,
     Table,
     code,
     count,
+    device_time,
     place,
     place_columns,
     score,
 )
 from shapeft_tune.report.tables.rows import BUDGET_LEGEND, FRONT_LEGEND, of_wanted
+from shapeft_tune.report.words.device_time import DeviceTime
 
 
 def costs_table(comparison: Comparison) -> Table | None:
@@ -36,18 +37,18 @@ def costs_table(comparison: Comparison) -> Table | None:
     rows = tuple(
         (
             *place(cell.strategy, *cell.setting),
-            spent.entry(cell.device_hours),
-            spent.entry(cell.training_device_hours),
+            device_time(spent, cell.device_hours),
+            device_time(spent, cell.training_device_hours),
             count(cell.trainable_parameters),
             count(cell.steps),
             score(cell.test_miou_mean),
         )
         for cell in begun
     )
-    total = spent.entry(sum(cell.device_hours for cell in begun)).text
+    total = spent.phrase(sum(cell.device_hours for cell in begun))
     notes = (
         f"A device hour is an hour of one GPU, or of one CPU core where a trial has no GPU. All trials "
-        f"together took {total} {spent.unit}. *of one training*: the mean over the confirmations of the "
+        f"together took {total}. *of one training*: the mean over the confirmations of the "
         "best configuration, or the search trial's own where there are none yet.",
     )
     return Table("costs", "What every cell took", columns, rows, notes)

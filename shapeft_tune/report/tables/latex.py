@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from shapeft_tune.report.comparison import Comparison, Difference, Verdict
 from shapeft_tune.report.tables.layout import NONE, share_text
 from shapeft_tune.report.tables.results import is_best
+from shapeft_tune.report.words.phrases import signed
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -92,7 +93,8 @@ def _differences(comparison: Comparison) -> str:
 def _difference(found: Difference | None) -> str:
     if found is None:
         return escaped(NONE)
-    parts = [f"${found.mean:+.3f}$"]
+    mean = signed(found.mean).replace("\N{MINUS SIGN}", "-")  # which math mode sets as one
+    parts = [f"${mean}$"]
     if found.low is not None and found.high is not None:
         parts.append(rf"{{\scriptsize [${found.low:+.3f}$, ${found.high:+.3f}$]}}")
     return " ".join([*parts, *([SIGNS[found.verdict]] if found.verdict in SIGNS else [])])

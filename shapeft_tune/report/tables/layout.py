@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from shapeft_tune.report.words import phrases
+from shapeft_tune.report.words.device_time import DeviceTime
 
 NONE = "–"
 """What stands where there is no number."""
@@ -76,7 +78,7 @@ def score(value: float | None, tone: str = "") -> Entry:
 
 def signed(value: float | None) -> Entry:
     """Return a difference of scores with its sign and three digits."""
-    return Entry(NONE) if value is None else Entry(_minus(f"{value:+.3f}"), value)
+    return Entry(NONE) if value is None else Entry(phrases.signed(value), value)
 
 
 def count(value: int | None) -> Entry:
@@ -93,31 +95,16 @@ def amount(value: float | None) -> Entry:
     return Entry(f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:.0f}", value)
 
 
-@dataclass(frozen=True)
-class DeviceTime:
-    """Device hours as a table shows them: in the unit in which its largest number is 1 or more."""
-
-    hours: float
-    """In the unit."""
-    unit: str
-
-    @classmethod
-    def fitting(cls, values: Iterable[float | None]) -> DeviceTime:
-        """Choose the unit for some numbers of device hours."""
-        most = max((value for value in values if value is not None), default=1.0)
-        units = (cls(1.0, "device hours"), cls(1 / 60, "device minutes"), cls(1 / 3600, "device seconds"))
-        return next((each for each in units if most >= each.hours), units[-1])
-
-    def entry(self, value: float | None) -> Entry:
-        """Return device hours in the unit, sorted by the hours."""
-        return Entry(NONE) if value is None else Entry(amount(value / self.hours).text, value)
+def device_time(spent: DeviceTime, value: float | None) -> Entry:
+    """Return device hours in a unit, sorted by the hours."""
+    return Entry(NONE) if value is None else Entry(amount(value / spent.hours).text, value)
 
 
 def interval_text(low: float | None, high: float | None, sign: bool = False) -> str:
     """Return both ends of an interval; empty where there is none."""
     if low is None or high is None:
         return ""
-    return _minus(f"{low:+.3f} to {high:+.3f}") if sign else f"{low:.3f}–{high:.3f}"
+    return phrases.signed_range(low, high) if sign else f"{low:.3f}–{high:.3f}"
 
 
 def share(fraction: float) -> Entry:
@@ -158,13 +145,3 @@ def place_columns() -> tuple[Column, ...]:
 def place(strategy: str, label_fraction: float, temporal_length: int) -> tuple[Entry, ...]:
     """Return the entries that name a cell, under :func:`place_columns`."""
     return text(strategy), *setting(label_fraction, temporal_length)
-
-
-def joined(parts: Iterable[str]) -> str:
-    """Return words as a list in a sentence: ``a, b and c``."""
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")

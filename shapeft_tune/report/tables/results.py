@@ -23,6 +23,7 @@ from shapeft_tune.report.tables.rows import (
     SEEDS_ALONE_LEGEND,
     of_wanted,
 )
+from shapeft_tune.report.words.device_time import DeviceTime
 
 RESULTS_COLUMNS = (
     *place_columns(),
@@ -91,25 +92,38 @@ def best_map(comparison: Comparison) -> Table | None:
         Column("labels"),
         *(Column(f"{dates} date{'s' if dates > 1 else ''}") for dates in comparison.temporal_lengths),
     )
+    spent = DeviceTime.fitting(cell.training_device_hours for cell in comparison.cells)
     rows = tuple(
-        (share(labels), *(_best_entry(comparison, labels, dates) for dates in comparison.temporal_lengths))
+        (
+            share(labels),
+            *(_best_entry(comparison, labels, dates, spent) for dates in comparison.temporal_lengths),
+        )
         for labels in reversed(comparison.label_fractions)
     )
     cheaper = any(each.cheapest != each.best for each in comparison.recommendations)
-    notes = ["Test mIoU and its 95 % interval below the name."]
+    notes = [
+        "With the name: its test mIoU, the 95 % interval of that, and what one training of its best "
+        f"configuration takes ({spent.symbol}: {spent.unit})."
+    ]
     notes += ["*or*: the cheapest strategy that is not told apart from the best."] if cheaper else []
     return Table("best", "The best strategy of every setting", columns, rows, tuple(notes), sortable=False)
 
 
-def _best_entry(comparison: Comparison, labels: float, dates: int) -> Entry:
+def _best_entry(comparison: Comparison, labels: float, dates: int, spent: DeviceTime) -> Entry:
     found = [each for each in comparison.recommendations if each.setting == (labels, dates)]
     if not found:
         return Entry(NONE, tone="quiet")
     best = comparison.cell(found[0].best, labels, dates)
     interval = interval_text(best.test_miou_low, best.test_miou_high)
-    detail = f"{best.test_miou_mean:.3f}" + (f" ({interval})" if interval else "")
-    also = f"or {found[0].cheapest}" if found[0].cheapest != best.strategy else ""
+    detail = f"{best.test_miou_mean:.3f}" + (f" ({interval})" if interval else "") + _cost(best, spent)
+    cheapest = comparison.cell(found[0].cheapest, labels, dates)
+    also = f"or {cheapest.strategy}{_cost(cheapest, spent)}" if cheapest is not best else ""
     return Entry(best.strategy, best.test_miou_mean, detail=detail, tone="best", also=also)
+
+
+def _cost(cell: CellSummary, spent: DeviceTime) -> str:
+    hours = cell.training_device_hours
+    return "" if hours is None else f", {spent.short(hours)}"
 
 
 def classes_table(comparison: Comparison) -> Table | None:

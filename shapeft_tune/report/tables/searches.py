@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shapeft_tune.config import SweepConfig
 from shapeft_tune.config.ranges import RangeField
 from shapeft_tune.report.comparison import Comparison
 from shapeft_tune.report.hyperparameters import StrategySearch
+from shapeft_tune.report.hyperparameters.fields import short_names
 from shapeft_tune.report.tables.layout import (
     NONE,
     Column,
@@ -118,19 +119,6 @@ def _search_row(search: StrategySearch) -> tuple[Entry, ...]:
         *(count(states.count(state)) for state in ("complete", "pruned", "failed")),
         Entry(NONE) if share is None else Entry(f"{100 * share:.0f} %", share),
     )
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Name each dotted path by its last part, or by as many as tell it from the others."""
-    paths = list(paths)
-    names: dict[str, str] = {}
-    for path in paths:
-        parts = path.split(".")
-        for kept in range(1, len(parts) + 1):
-            names[path] = ".".join(parts[-kept:])
-            if sum(other.endswith(f".{names[path]}") or other == names[path] for other in paths) == 1:
-                break
-    return names
 
 
 def searched_table(sweep: SweepConfig) -> Table | None:

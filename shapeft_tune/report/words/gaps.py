@@ -1,18 +1,34 @@
-"""What a sweep lacks: trials to come, trials that failed, searches that a budget ended."""
+"""What a sweep lacks: seeds to be sure, trials to come, trials that failed, searches that a budget ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from shapeft_tune.report.comparison import Comparison
-from shapeft_tune.report.words.phrases import counted
+from shapeft_tune.report.words.phrases import counted, in_settings
 
 
 def gaps(comparison: Comparison) -> Iterator[str]:
     """Yield one sentence for each kind of thing that is not there."""
+    yield from _two_seeds(comparison)
     yield from _ended_by_budget(comparison)
     yield from _failed(comparison)
     yield from _missing(comparison)
+
+
+def on_their_way(driver: str) -> str:
+    """Return why a report of a sweep that runs may lack what `status` shows already."""
+    return f"A driver runs this sweep now ({driver}): its last results may be on their way to the record."
+
+
+def _two_seeds(comparison: Comparison) -> Iterator[str]:
+    number = sum(cell.confirmation_trials == 2 for cell in comparison.cells)
+    if number:
+        where = in_settings(number, len(comparison.cells), "cell")
+        yield (
+            f"With two seeds, as {where}, an interval says almost nothing about how sure a number is; with "
+            "three or more it does."
+        )
 
 
 def _ended_by_budget(comparison: Comparison) -> Iterator[str]:

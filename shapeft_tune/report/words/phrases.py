@@ -1,11 +1,8 @@
-"""Pieces of sentences: settings, scores, intervals, counts and costs in words."""
+"""Pieces of sentences: settings, scores, intervals and counts in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-UNITS = ((3600.0, "device hours"), (60.0, "device minutes"), (1.0, "device seconds"))
-"""Seconds in a unit, the largest first."""
+from collections.abc import Callable, Iterable
 
 
 def describe_setting(label_fraction: float, temporal_length: int) -> str:
@@ -18,9 +15,10 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """Return ``a``, ``a and b``, or ``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def in_settings(number: int, of: int, thing: str = "setting") -> str:
@@ -38,7 +36,7 @@ def score_words(value: float) -> str:
 def signed(value: float) -> str:
     """Return a difference of scores with its sign: ``+0.031``; one that rounds to nothing has none."""
     text = f"{value:+.3f}"
-    return "0.000" if float(text) == 0 else text
+    return "0.000" if float(text) == 0 else with_minus(text)
 
 
 def span(values: Iterable[float], show: Callable[[float], str] = score_words) -> str:
@@ -49,19 +47,10 @@ def span(values: Iterable[float], show: Callable[[float], str] = score_words) ->
 
 
 def signed_range(low: float, high: float) -> str:
-    """Return an interval of a difference: ``+0.010 to +0.052``."""
-    return f"{signed(low)} to {signed(high)}"
+    """Return an interval of a difference: ``+0.010 to +0.052``; an end near 0 shows on which side it is."""
+    return with_minus(f"{low:+.3f} to {high:+.3f}")
 
 
-def device_time(*hours: Sequence[float]) -> tuple[list[str], str]:
-    """Return spans of device hours as text in one unit, and the unit.
-
-    It is the largest of hours, minutes and seconds in which every number is a tenth at least.
-    """
-    least = 3600 * min(min(some) for some in hours)
-    size, unit = next(((size, unit) for size, unit in UNITS if least >= size / 10), UNITS[-1])
-    return [span((3600 * each / size for each in some), _amount) for some in hours], unit
-
-
-def _amount(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+def with_minus(numbers: str) -> str:
+    """Return numbers with the sign of subtraction that people read, which is longer than a hyphen."""
+    return numbers.replace("-", "\N{MINUS SIGN}")

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shapeft_tune.report.comparison import CellSummary, Comparison, Difference, Recommendation, Verdict
+from shapeft_tune.report.words.device_time import DeviceTime
 from shapeft_tune.report.words.orders import order_in_words
 from shapeft_tune.report.words.phrases import (
     counted,
     describe_setting,
-    device_time,
     listed,
     score_words,
     signed,
     signed_range,
 )
-
-OPPOSITE = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def setting_finding(comparison: Comparison, setting: tuple[float, int]) -> Setti
     advice = next((each for each in comparison.recommendations if each.setting == setting), None)
     details = (
         *map(difference_in_words, _differences(comparison, setting, advice)),
-        *_cheapest(cells, advice),
+        *_cheapest(comparison, cells, advice),
         *(order_in_words(ranks) for ranks in comparison.ranks if ranks.setting == setting),
         *_other_convention(cells),
         *_without_result(cells),
@@ -53,7 +51,10 @@ def setting_finding(comparison: Comparison, setting: tuple[float, int]) -> Setti
 
 
 def difference_in_words(difference: Difference) -> str:
-    """Return a sentence: ``a is better than b by 0.031 (95 % interval +0.010 to +0.052).``."""
+    """Return a sentence: ``a is better than b by 0.031 (95 % interval +0.010 to +0.052).``.
+
+    A corrected interval is not said to be one of 95 %: it has the level at which Holm's procedure tests it.
+    """
     one, other, mean = difference.strategy, difference.baseline, difference.mean
     if difference.verdict is Verdict.TOO_FEW_SEEDS:
         common = counted(len(difference.seeds), "common seed")
@@ -66,9 +67,10 @@ def difference_in_words(difference: Difference) -> str:
 def _reach(difference: Difference) -> str:
     if difference.low is None or difference.high is None:
         return ""
-    corrected = difference.comparisons > 1
-    kind = f", corrected for {difference.comparisons} comparisons" if corrected else ""
-    return f" (95 % interval {signed_range(difference.low, difference.high)}{kind})"
+    ends = signed_range(difference.low, difference.high)
+    if difference.comparisons > 1:
+        return f" ({ends}, interval corrected for {difference.comparisons} comparisons)"
+    return f" (95 % interval {ends})"
 
 
 def _headline(comparison: Comparison, cells: Sequence[CellSummary], advice: Recommendation | None) -> str:
@@ -84,7 +86,7 @@ def _headline(comparison: Comparison, cells: Sequence[CellSummary], advice: Reco
     if len(ranked) == 1:
         said = [f"{best.strategy} has a {folds} mIoU of {score}"]
     else:
-        said = [f"{best.strategy} has the best {folds} mIoU, {score}", *_behind(comparison, ranked, advice)]
+        said = [f"{best.strategy} has the best {folds} mIoU, {score}", *_behind(ranked, advice)]
     waiting = [cell.strategy for cell in scored if tested and not cell.is_tested]
     return "; ".join([*said, *([f"not tested yet: {listed(waiting)}"] if waiting else [])]) + "."
 
@@ -96,9 +98,7 @@ def _sureness(cell: CellSummary) -> str:
     return " (one seed: no interval)" if cell.is_tested and cell.confirmation_trials == 1 else ""
 
 
-def _behind(
-    comparison: Comparison, ranked: Sequence[CellSummary], advice: Recommendation | None
-) -> Iterator[str]:
+def _behind(ranked: Sequence[CellSummary], advice: Recommendation | None) -> Iterator[str]:
     """Yield how the others stand to the best; without tests, how far ahead of the second it is."""
     if advice is None:
         ahead = (ranked[0].score or 0.0) - (ranked[1].score or 0.0)
@@ -106,8 +106,7 @@ def _behind(
         return
     by_verdict: dict[Verdict, list[str]] = {}
     for each in advice.differences:
-        verdict = _verdict(comparison, each)
-        by_verdict.setdefault(verdict, []).append(f"{each.strategy} ({signed(each.mean)})")
+        by_verdict.setdefault(each.verdict, []).append(f"{each.strategy} ({signed(each.mean)})")
     if better := by_verdict.get(Verdict.BETTER):  # over common seeds, of which there may be fewer
         yield f"over common seeds {listed(better)} {_are(better)} better"
     if worse := by_verdict.get(Verdict.WORSE):
@@ -116,20 +115,6 @@ def _behind(
         yield f"{listed(near)} {_are(near)} not told apart from it"
     if unknown := by_verdict.get(Verdict.TOO_FEW_SEEDS):
         yield f"too few seeds to tell it from {listed(unknown)}"
-
-
-def _verdict(comparison: Comparison, to_the_best: Difference) -> Verdict:
-    """Return the verdict over all settings where the baseline is one of the two, else that of the setting.
-
-    A recommendation is corrected for its own setting alone. Two verdicts on one pair would contradict each
-    other now and then, so the stricter one is told.
-    """
-    best, other, setting = to_the_best.baseline, to_the_best.strategy, to_the_best.setting
-    if best == comparison.baseline and (found := comparison.difference(other, *setting)):
-        return found.verdict
-    if other == comparison.baseline and (found := comparison.difference(best, *setting)):
-        return OPPOSITE.get(found.verdict, found.verdict)
-    return to_the_best.verdict
 
 
 def _are(names: Sequence[str]) -> str:
@@ -145,23 +130,24 @@ def _differences(
         yield from (each for each in advice.differences if each.strategy != comparison.baseline)
 
 
-def _cheapest(cells: Sequence[CellSummary], advice: Recommendation | None) -> Iterator[str]:
+def _cheapest(
+    comparison: Comparison, cells: Sequence[CellSummary], advice: Recommendation | None
+) -> Iterator[str]:
     """Yield what the best strategy costs, and what a cheaper one as good as far as is known saves."""
     hours = {cell.strategy: cell.training_device_hours for cell in cells}
     if advice is None or (best := hours[advice.best]) is None:
         return
+    spent = DeviceTime.fitting(cell.training_device_hours for cell in comparison.cells)
     least = hours[advice.cheapest]
     if advice.cheapest != advice.best and least is not None:
-        (cheap, dear), unit = device_time([least], [best])
         yield (
             f"The cheapest of those not told apart from {advice.best} is {advice.cheapest}, which takes "
-            f"{cheap} {unit} for a training; {advice.best} takes {dear}."
+            f"{spent.phrase(least)} for a training; {advice.best} takes {spent.amount(best)}."
         )
         return
-    (amount,), unit = device_time([best])
     others = [each for cell in cells if (each := cell.training_device_hours) is not None and cell.is_tested]
     least_of_all = ", the least of all" if len(others) > 1 and best == min(others) else ""
-    yield f"{advice.best} takes {amount} {unit} for a training{least_of_all}."
+    yield f"{advice.best} takes {spent.phrase(best)} for a training{least_of_all}."
 
 
 def _other_convention(cells: Sequence[CellSummary]) -> Iterator[str]:

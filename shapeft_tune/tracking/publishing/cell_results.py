@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shapeft_tune.tracking.connection import all_runs
+from shapeft_tune.config.protocol import Role
+from shapeft_tune.tracking.cell_runs import CellKey, CellRuns, cell_runs
+from shapeft_tune.tracking.facts import TrialFacts
 from shapeft_tune.tracking.publishing.curves import RUN_COLOUR
-from shapeft_tune.tracking.publishing.results import CellPublication
+from shapeft_tune.tracking.publishing.results import CellPublication, Winner
 from shapeft_tune.tracking.publishing.winners import all_models, data_sets_of, keep_weights, keep_winner
-from shapeft_tune.tracking.wire import CELL_ROLE, PARENT, cell_key, storable
+from shapeft_tune.tracking.wire import storable
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -30,17 +32,20 @@ def write_cells(
     cells: Sequence[CellPublication],
     now_ms: int,
 ) -> None:
-    """Write what cells came to; what has not changed is not written again."""
+    """Write what cells came to; what has not changed is not written again.
+
+    Cells that nothing was tried for yet have no run, and get none here.
+    """
     runs = _runs_of(client, experiment_id, parent_id, sweep, cells, now_ms)
     models = _models_if_known(client, experiment_id)
     without_weights = 0
     for cell in cells:
-        run = runs[cell.key]
-        if run.data.tags.get(RUN_COLOUR) != cell.colour:
-            client.set_tag(run.info.run_id, RUN_COLOUR, cell.colour)
+        run = runs.get(cell.key)
+        if run is None:
+            continue
         winner = cell.winner if models is not None else None
         model = keep_winner(client, models or (), run, winner) if winner else None
-        _write_metrics(client, run, cell, model, now_ms)
+        _write_results(client, run, cell, model, now_ms)
         if model and winner:
             without_weights += not keep_weights(client, model, winner)
     if without_weights:
@@ -58,12 +63,13 @@ def _models_if_known(client: MlflowClient, experiment_id: str) -> list[LoggedMod
         return None
 
 
-def _write_metrics(
+def _write_results(
     client: MlflowClient, run: Run, cell: CellPublication, model: LoggedModel | None, now_ms: int
 ) -> None:
     """Write what is new to the run or to its model: a report a day must not make a history of repeats."""
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, RunTag
 
+    tags = [] if run.data.tags.get(RUN_COLOUR) == cell.colour else [RunTag(RUN_COLOUR, cell.colour)]
     metrics = storable(cell.metrics)
     of_model = {metric.key: metric.value for metric in (model.metrics or ())} if model else metrics
     new = {
@@ -71,9 +77,9 @@ def _write_metrics(
         for name, value in metrics.items()
         if not run.data.metrics.get(name) == of_model.get(name) == value
     }
-    if not new:
+    if not new and not tags:
         return
-    data_sets = data_sets_of(client, run, cell.winner) if cell.winner else {}
+    data_sets = data_sets_of(client, run, cell.winner) if cell.winner and new else {}
     told = {name: data_sets.get(SERVED.get(name, "")) for name in new}
     points = [
         Metric(
@@ -87,7 +93,7 @@ def _write_metrics(
         )
         for name, value in new.items()
     ]
-    client.log_batch(run.info.run_id, points)
+    client.log_batch(run.info.run_id, points, tags=tags)
 
 
 def _runs_of(
@@ -97,27 +103,28 @@ def _runs_of(
     sweep: str,
     cells: Sequence[CellPublication],
     now_ms: int,
-) -> Mapping[tuple[str, str, str], Run]:
-    """Return the run of every cell; a record that is older than such runs gets them now."""
-    found = all_runs(client, experiment_id, f"tags.role = '{CELL_ROLE}'")
-    runs = {cell_key(run.data.tags): run for run in found}
-    for cell in cells:
-        if cell.key not in runs:
-            runs[cell.key] = _made(client, experiment_id, parent_id, sweep, cell, now_ms)
-    return runs
+) -> Mapping[CellKey, Run]:
+    """Return the runs of the cells; in a record that is older than such runs, those with a winner get one."""
+    runs = cell_runs(client, experiment_id)
+    won = [(cell, cell.winner) for cell in cells if cell.winner and cell.key not in runs]
+    if not won:
+        return runs
+    made = CellRuns(client, experiment_id, parent_id, ())
+    for cell, winner in won:
+        made.of(_facts_of(sweep, cell, winner), now_ms)
+    made.close("FINISHED", (), now_ms)
+    return cell_runs(client, experiment_id)
 
 
-def _made(
-    client: MlflowClient, experiment_id: str, parent_id: str, sweep: str, cell: CellPublication, now_ms: int
-) -> Run:
-    from mlflow.entities import Metric, Param
-
-    tags = dict(zip(("strategy", "label_fraction", "temporal_length"), cell.key, strict=True))
-    tags |= {"role": CELL_ROLE, "sweep": sweep, PARENT: parent_id}
-    title = f"{cell.strategy} labels={cell.label_fraction:g} dates={cell.temporal_length}"
-    run_id = client.create_run(experiment_id, now_ms, tags, title).info.run_id
-    axes = {"cell/label_fraction": cell.label_fraction, "cell/temporal_length": cell.temporal_length}
-    points = [Metric(name, value, now_ms, 0) for name, value in axes.items()]
-    client.log_batch(run_id, points, [Param("strategy", cell.strategy)])
-    client.set_terminated(run_id, "FINISHED", now_ms)
-    return client.get_run(run_id)
+def _facts_of(sweep: str, cell: CellPublication, winner: Winner) -> TrialFacts:
+    return TrialFacts(
+        sweep=sweep,
+        strategy=cell.strategy,
+        label_fraction=cell.label_fraction,
+        temporal_length=cell.temporal_length,
+        role=Role.SEARCH,
+        seed=int(winner.config["seed"]),
+        fingerprint=winner.fingerprint,
+        config=winner.config,
+        sampled=winner.searched,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shapeft_tune.errors import TrackingError
@@ -10,7 +11,7 @@ from shapeft_tune.tracking.connection import connect, find_experiment, talking_t
 from shapeft_tune.tracking.publishing.cell_results import write_cells
 from shapeft_tune.tracking.publishing.curves import write_curves
 from shapeft_tune.tracking.publishing.results import SweepPublication
-from shapeft_tune.tracking.publishing.views import address_of_view, save_views
+from shapeft_tune.tracking.publishing.views import TRIALS, View, address_of_view, save_views, views_of
 from shapeft_tune.tracking.sweep_run import sweep_run_id
 from shapeft_tune.tracking.wire import LONGEST_TAG, NOTE
 
@@ -41,9 +42,9 @@ def publish(tracking_uri: str, publication: SweepPublication) -> None:
             client.log_artifact(parent_id, str(path), folder)
         write_cells(client, experiment_id, parent_id, publication.sweep, publication.cells, now_ms)
         write_curves(client, experiment_id, parent_id, publication.curves, now_ms)
-        strategies = list(dict.fromkeys(cell.strategy for cell in publication.cells))
-        save_views(client, experiment_id, strategies, now_ms)
-        _write_note(client, experiment_id, parent_id, publication)
+        views = views_of([cell.strategy for cell in publication.cells], len(publication.curves))
+        save_views(client, experiment_id, views, now_ms)
+        _write_note(client, experiment_id, parent_id, publication, views)
 
 
 def fitting(note: str, before: str = "") -> str:
@@ -55,10 +56,18 @@ def fitting(note: str, before: str = "") -> str:
 
 
 def _write_note(
-    client: MlflowClient, experiment_id: str, parent_id: str, publication: SweepPublication
+    client: MlflowClient,
+    experiment_id: str,
+    parent_id: str,
+    publication: SweepPublication,
+    views: Sequence[View],
 ) -> None:
     """Write the note above the experiment and above the sweep's own run, with ways to more."""
-    links = [f"[Open the comparison]({address_of_view(experiment_id)})"]
+    first, *others = [view for view in views if view.key != TRIALS]
+    links = [
+        f"[Open the comparison]({address_of_view(experiment_id, first.key)})",
+        *(f"[{view.name}]({address_of_view(experiment_id, view.key)})" for view in others),
+    ]
     if publication.page:
         place = f"#/experiments/{experiment_id}/runs/{parent_id}/artifacts/{publication.page}"
         links.append(f"[read the report]({place})")

@@ -11,11 +11,12 @@ import hashlib
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.tracking.connection import connect, talking_to
-from shapeft_tune.tracking.publishing.curves import LABEL_PERCENT, OVER_LABELS
+from shapeft_tune.tracking.publishing.curves import LABEL_PERCENT, LISTED_BY, OVER_LABELS
 from shapeft_tune.tracking.wire import LONGEST_TAG, REFUSED_CHARACTERS
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 TAG = "mlflow.sharedViewState."
 """How the tags of views begin; the rest is the view's key, as in its address."""
 COMPARISON, TRIALS = "comparison", "trials"
-NAMES = {COMPARISON: "Comparison of the sweep", TRIALS: "Trials by strategy and labels"}
+MOST_RUNS = 100
+"""MLflow's page loads so many runs and draws no others, unless somebody asks for more."""
 
 LABELS, DATES = "cell/label_fraction", "cell/temporal_length"
 TEST_MIOU, HOURS = "result/test_miou", "result/device_hours"
 WITHOUT_CHART = (
     LABEL_PERCENT,
+    LISTED_BY,
     "result/test_miou_low",
     "result/test_miou_high",
     "result/test_miou_seed20",
@@ -44,12 +47,13 @@ RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 """Columns that every table has; MLflow's own widths cut off the names of runs."""
 NO_TRIALS = "tags.role != 'search' and tags.role != 'confirmation' and tags.role != 'sweep'"
 """Filter that leaves cells and curves; MLflow knows no ``IN`` for tags."""
+CURVES_ONLY = "tags.role = 'curve'"
 TRIALS_ONLY = "tags.role != 'sweep' and tags.role != 'cell' and tags.role != 'curve'"
 
 
 def address_of_view(experiment_id: str, key: str = COMPARISON) -> str:
     """Return the place of a view, to be put behind a server's address."""
-    mode = "&compareRunsMode=CHART" if key == COMPARISON else ""
+    mode = "" if key == TRIALS else "&compareRunsMode=CHART"
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={key}{mode}&workflowType=machine_learning"
 
 
@@ -67,21 +71,56 @@ def ready_comparisons(tracking_uri: str) -> dict[str, str]:
         }
 
 
-def save_views(client: MlflowClient, experiment_id: str, strategies: Sequence[str], now_ms: int) -> None:
+@dataclass(frozen=True)
+class View:
+    """A page of MLflow's with its filter, columns and charts."""
+
+    key: str
+    """In its address and its tag."""
+    name: str
+    state: Mapping[str, Any]
+
+
+def views_of(cells: Sequence[str], curves: int) -> tuple[View, ...]:
+    """Return the views of a sweep, that which a visitor wants first at the front.
+
+    One page compares all cells, where MLflow draws so many runs. Of a larger sweep it has the curves of all
+    strategies, and each strategy has a page of its own.
+
+    Args:
+        cells: the strategy of each cell.
+        curves: how many there are.
+    """
+    strategies = list(dict.fromkeys(cells))
+    table = View(TRIALS, "Trials by strategy and labels", trials())
+    if len(cells) + curves <= MOST_RUNS:
+        return (View(COMPARISON, "Comparison of the sweep", comparison(strategies)), table)
+    alone = [
+        View(
+            f"{COMPARISON}-{number}",
+            f"Comparison within {strategy}",
+            comparison([strategy], f"{NO_TRIALS} and tags.strategy = '{strategy}'"),
+        )
+        for number, strategy in enumerate(strategies, 1)
+    ]
+    return (View(COMPARISON, "Curves of all strategies", comparison([], CURVES_ONLY)), *alone, table)
+
+
+def save_views(client: MlflowClient, experiment_id: str, views: Iterable[View], now_ms: int) -> None:
     """Keep the views with the experiment; a store that refuses them loses nothing else."""
     from mlflow.exceptions import MlflowException
 
     tags = client.get_experiment(experiment_id).tags
-    for key, state in ((COMPARISON, comparison(strategies)), (TRIALS, trials())):
-        stored = tags.get(TAG + key, "")
-        text = view_text(NAMES[key], state, _made_at(stored) or now_ms)
+    for view in views:
+        stored = tags.get(TAG + view.key, "")
+        text = view_text(view.name, view.state, _made_at(stored) or now_ms)
         if len(text) > LONGEST_TAG:
-            logger.warning("MLflow's view %r is left out: it has %d characters", NAMES[key], len(text))
+            logger.warning("MLflow's view %r is left out: it has %d characters", view.name, len(text))
         elif text != stored:
             try:
-                client.set_experiment_tag(experiment_id, TAG + key, text)
+                client.set_experiment_tag(experiment_id, TAG + view.key, text)
             except MlflowException as error:
-                logger.warning("the store does not take MLflow's view %r: %s", NAMES[key], error)
+                logger.warning("the store does not take MLflow's view %r: %s", view.name, error)
 
 
 def view_text(name: str, state: Mapping[str, Any], made_at_ms: int) -> str:
@@ -92,13 +131,32 @@ def view_text(name: str, state: Mapping[str, Any], made_at_ms: int) -> str:
     return json.dumps(envelope, separators=(",", ":"))
 
 
-def comparison(strategies: Sequence[str]) -> dict[str, Any]:
-    """Return the view that compares cells: all of them, then strategy by strategy, then their cost."""
+def comparison(strategies: Sequence[str], search_filter: str = NO_TRIALS) -> dict[str, Any]:
+    """Return the view that compares cells: all of them, then strategy by strategy, then their cost.
+
+    Args:
+        strategies: those that get maps; without any, only curves are drawn.
+        search_filter: of the runs that are drawn. Every chart takes all of them, and leaves out those that
+            lack its metrics everywhere but in its legend.
+    """
     hidden = (LABELS, DATES, *WITHOUT_CHART)
     metrics = [_column("metrics", name) for name in (TEST_MIOU, LABELS, DATES)]
+    sections = [_section("all", "All cells, by labels and dates")]
+    charts = [_lines()]
+    if strategies:
+        charts = [
+            _parallel(),
+            *charts,
+            *(chart for strategy in strategies for chart in _of_strategy(strategy)),
+            *(_chart("BAR", "cells", metricKey=metric) for metric in (TEST_MIOU, HOURS)),
+        ]
+        sections += [
+            *(_section(_place(strategy), f"{strategy}, by labels and dates") for strategy in strategies),
+            _section("cells", "All cells: test mIoU and cost"),
+        ]
     return {
-        "searchFilter": NO_TRIALS,
-        "orderByKey": metrics[0],
+        "searchFilter": search_filter,
+        "orderByKey": _column("metrics", LISTED_BY),
         "orderByAsc": False,
         "selectedColumns": [*metrics, _column("tags", "strategy")],
         "runsHiddenMode": "SHOWALL",
@@ -106,17 +164,10 @@ def comparison(strategies: Sequence[str]) -> dict[str, Any]:
         "isAccordionReordered": True,
         "groupBy": None,
         "compareRunCharts": [
-            _parallel(),
-            _lines(),
-            *(chart for strategy in strategies for chart in _of_strategy(strategy)),
-            *(_chart("BAR", "cells", metricKey=metric) for metric in (TEST_MIOU, HOURS)),
-            *(_chart("BAR", "cells", metricKey=metric) | UNDRAWN for metric in hidden),
+            *charts,
+            *(_chart("BAR", "all", metricKey=metric) | UNDRAWN for metric in hidden),
         ],
-        "compareRunSections": [
-            _section("all", "All cells, by labels and dates"),
-            *(_section(_place(strategy), f"{strategy}, by labels and dates") for strategy in strategies),
-            _section("cells", "All cells: test mIoU and cost"),
-        ],
+        "compareRunSections": sections,
     }
 
 
@@ -187,7 +238,7 @@ def _chart(kind: str, section: str, **fields: Any) -> dict[str, Any]:
         "uuid": hashlib.sha256(text.encode()).hexdigest()[:12],
         "type": kind,
         "metricSectionId": section,
-        "runsCountToCompare": 100,
+        "runsCountToCompare": MOST_RUNS,
         "deleted": False,
         "isGenerated": False,
     }

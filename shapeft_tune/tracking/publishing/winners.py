@@ -14,8 +14,9 @@ from urllib.request import url2pathname
 
 from shapeft_tune.config.protocol import Role
 from shapeft_tune.tracking.data_sets import CONTEXT
+from shapeft_tune.tracking.facts import cell_title
 from shapeft_tune.tracking.publishing.results import Winner
-from shapeft_tune.tracking.wire import CONFIG_FILE
+from shapeft_tune.tracking.wire import CELL_KEY_TAGS, CONFIG_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, LoggedModel, Run
@@ -99,9 +100,9 @@ def data_sets_of(client: MlflowClient, cell: Run, winner: Winner) -> dict[str, D
 def _made(client: MlflowClient, cell: Run, winner: Winner) -> LoggedModel:
     from mlflow.entities import LoggedModelOutput
 
-    tags = {name: cell.data.tags[name] for name in ("strategy", "label_fraction", "temporal_length")}
+    tags = {name: cell.data.tags[name] for name in CELL_KEY_TAGS}
     trial = _trial_of(client, cell, winner)
-    title = f"{tags['strategy']} labels={tags['label_fraction']} dates={tags['temporal_length']}"
+    title = cell_title(tags["strategy"], float(tags["label_fraction"]), int(tags["temporal_length"]))
     model = client.create_logged_model(
         cell.info.experiment_id,
         name=f"{title} #{winner.fingerprint[:6]}".replace(".", ","),  # MLflow allows no point in it

@@ -21,6 +21,9 @@ Write = Callable[[], object]
 RETRY_PAUSES = (0.2, 1.0)
 """Seconds before a write is tried again; enough for a locked database or a restarting proxy."""
 
+LOCKED = "database is locked"
+"""What SQLite says of a write while another process writes, after the 20 seconds that MLflow lets it wait."""
+
 
 def writes_of(writer: SweepWriter, facts: TrialFacts, line: Line, folder: Path) -> Iterator[Write]:
     """Yield the writes for one line about a trial, the one that makes it complete last.
@@ -50,19 +53,19 @@ def writes_of(writer: SweepWriter, facts: TrialFacts, line: Line, folder: Path) 
 
 
 class StoreAway(Exception):
-    """The store does not answer at all."""
+    """The store does not answer at all, or someone else keeps writing to its database."""
 
 
 def carry_out(client: MlflowClient, write: Write) -> Exception | None:
     """Carry out a write, tried more than once; return why the store refused it, None where it is written.
 
     Raises:
-        StoreAway: the store does not answer, so nothing is known of the write.
+        StoreAway: the store does not answer, so nothing is known of the write; or its database is locked.
     """
     error = _attempt(write, RETRY_PAUSES)
     if error is None:
         return None
-    if not answers(client):
+    if LOCKED in str(error) or not answers(client):
         raise StoreAway(str(error)) from error
     return _attempt(write)  # once more: it may have come back only now
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, NonNegativeInt, ValidationError
+
 from shapeft_tune.atomic import write_atomically
 from shapeft_tune.tracking.connection import file_of, is_file, without_password
 from shapeft_tune.tracking.spooling.spool import begins_a_line
@@ -20,6 +22,14 @@ from shapeft_tune.tracking.spooling.spool import begins_a_line
 logger = logging.getLogger(__name__)
 
 POSITION_FILE = "record.position.json"
+
+
+class _Known(BaseModel):
+    """What the file says of one store."""
+
+    spool: str
+    offset: NonNegativeInt
+    refused: set[NonNegativeInt] = set()
 
 
 @dataclass
@@ -42,11 +52,9 @@ class Position:
         file = spool.with_name(POSITION_FILE)
         name = f"{_address(tracking_uri, spool.parent.parent)} experiment {experiment_id} run {sweep_run_id}"
         position = cls(file, name, _first_line(spool))
-        known = _content(file).get(name, {})
-        offset = known.get("offset", 0)
-        whole = offset <= spool.stat().st_size and begins_a_line(spool, offset)
-        if known.get("spool") == position.spool and whole:
-            position.offset, position.refused = offset, set(known.get("refused", ()))
+        known = _known(_content(file).get(name))
+        if known and known.spool == position.spool and _is_within(spool, known.offset):
+            position.offset, position.refused = known.offset, known.refused
         return position
 
     def save(self) -> None:
@@ -64,6 +72,18 @@ def _address(tracking_uri: str, home: Path) -> str:
     if is_file(tracking_uri) and file_of(tracking_uri).is_relative_to(home):
         return f"HOME/{file_of(tracking_uri).relative_to(home)}"
     return without_password(tracking_uri, tracking_uri)
+
+
+def _known(told: Any) -> _Known | None:
+    """Return what is known of a store; None where nothing is, or nothing that makes sense."""
+    try:
+        return _Known.model_validate(told)
+    except ValidationError:
+        return None
+
+
+def _is_within(spool: Path, offset: int) -> bool:
+    return offset <= spool.stat().st_size and begins_a_line(spool, offset)
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from shapeft_tune.scores import CONFUSION_FILE
 from shapeft_tune.tracking.confusion_picture import PICTURE_FILE
-from shapeft_tune.tracking.facts import Ending, TrialEnd, TrialFacts
-from shapeft_tune.tracking.spooling.fact_lines import Key, key_of
-from shapeft_tune.tracking.wire import CONFIG_FILE, PARENT, RUNNING, storable, tags_of
+from shapeft_tune.tracking.facts import Ending, Key, SweepEnding, TrialEnd, TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import key_of
+from shapeft_tune.tracking.wire import CONFIG_FILE, ENDED_BY, PARENT, RUNNING, storable, tags_of
 from shapeft_tune.tracking.writer import MOST_METRICS, SweepWriter
 
 if TYPE_CHECKING:
@@ -46,8 +46,15 @@ class Refiller(SweepWriter):
 
     def is_complete(self, key: Key, ending: Ending, time_ms: int) -> bool:
         """Return whether a trial's run ended like this at this time: then all before is written, too."""
-        run = self._known.get(key)
-        return run is not None and run.state == str(ending) and run.ended_ms == time_ms
+        return self.has_ended_as(key, ending) and self._known[key].ended_ms == time_ms
+
+    def has_ended_as(self, key: Key, ending: Ending) -> bool:
+        """Return whether a trial's run ended like this."""
+        return key in self._known and self._known[key].state == str(ending)
+
+    def ended_after(self, key: Key, time_ms: int) -> bool:
+        """Return whether a trial's run has ended, and after this time."""
+        return self.has_ended(*key) and (self._known[key].ended_ms or 0) > time_ms
 
     def fill(self, facts: TrialFacts, points: Sequence[Point]) -> None:
         """Add those of a trial's points that its curves do not have; of points at one step the first counts.
@@ -102,6 +109,15 @@ class Refiller(SweepWriter):
         """Write down how a trial ended."""
         super().end(facts, end, now_ms)
         self._files.pop(key_of(facts), None)
+
+    def close_again(self, ending: SweepEnding, ended_by: str, now_ms: int) -> None:
+        """End the sweep's own run as a driver told then, unless it ended later, from another home."""
+        run = self._client.get_run(self._parent_id)
+        if run.info.status != "RUNNING" and (run.info.end_time or 0) > now_ms:
+            return
+        if ENDED_BY in run.data.tags and not ended_by:
+            self._client.delete_tag(self._parent_id, ENDED_BY)
+        self.close(ending, ended_by, now_ms)
 
     def _stored_steps(self, run_id: str, points: Sequence[Point]) -> dict[str, set[int]]:
         names = {metric.key for point in points for metric in _metrics_of(point)}

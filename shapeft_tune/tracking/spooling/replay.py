@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking.facts import TrialFacts
-from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Key, Kind
+from shapeft_tune.tracking.facts import Ending, Key, TrialFacts
+from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, Kind
 from shapeft_tune.tracking.spooling.fact_writes import Write, writes_of
 from shapeft_tune.tracking.spooling.refill import Point, Refiller
-from shapeft_tune.tracking.spooling.spool import SpoolLine, TrialsInSpool, lines_at, spool_lines
+from shapeft_tune.tracking.spooling.spool import OnUnreadable, SpoolLine, TrialsInSpool, lines_at, spool_lines
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class Story:
     """Where its lines begin."""
 
 
-def stories(file: Path, start: int = 0, end: int | None = None) -> list[Story]:
+def stories(
+    file: Path, start: int = 0, end: int | None = None, on_unreadable: OnUnreadable = lambda problem: None
+) -> list[Story]:
     """Return what stands between two places of a spool by trial, in the order of their first lines."""
     found: dict[Key, Story] = {}
-    for each in spool_lines(file, start, end):
+    for each in spool_lines(file, start, end, on_unreadable):
         if each.line.key and each.line.kind in OF_TRIALS:
             found.setdefault(each.line.key, Story(each.line.key, array("q"))).places.append(each.start)
     return list(found.values())
@@ -76,15 +78,32 @@ class Replay:
         facts = next((facts for each in reversed(lines) if (facts := self._trials.of(each))), None)
         if facts is None:
             yield from map(_unknown, lines)
-        elif not self._is_complete(lines[-1]):
+        elif self._is_complete(lines[-1]):
+            yield from self._again(facts, lines) if thorough else ()
+        elif not self._is_older(lines[-1]):
             yield from self._in_turn(facts, lines)
-        elif thorough:
+        elif self._came_to_the_same(lines[-1]):
             yield from self._again(facts, lines)
+        elif points := _points_among(lines):
+            yield from self._points(facts, points)
 
     def _is_complete(self, last: SpoolLine) -> bool:
         if last.line.kind is not Kind.ENDED or last.line.key is None:
             return False
         return self._writer.is_complete(last.line.key, last.line.ending, last.line.time_ms)
+
+    def _is_older(self, last: SpoolLine) -> bool:
+        """Return whether the trial's run ended after all that is told here: another home went on with it."""
+        return last.line.key is not None and self._writer.ended_after(last.line.key, last.line.time_ms)
+
+    def _came_to_the_same(self, last: SpoolLine) -> bool:
+        """Return whether the run ended as told here, so that files and numbers told here belong to it.
+
+        A trial may fail twice, and not for the same reason.
+        """
+        if last.line.kind is not Kind.ENDED or last.line.key is None or last.line.ending is Ending.FAILED:
+            return False
+        return self._writer.has_ended_as(last.line.key, last.line.ending)
 
     def _in_turn(self, facts: TrialFacts, lines: Sequence[SpoolLine]) -> Iterator[Told]:
         """Tell all in the order in which it happened, points that follow each other as one write."""
@@ -95,7 +114,7 @@ class Replay:
     def _again(self, facts: TrialFacts, lines: Sequence[SpoolLine]) -> Iterator[Told]:
         """Tell a run that has ended everything that may be missing of it, without opening it."""
         *before, last = lines
-        points = tuple(each for each in before if each.line.kind is Kind.PROGRESS)
+        points = _points_among(before)
         yield Told(
             facts.title,
             partial(self._writer.look_again, facts, before[0].line.time_ms if before else last.line.time_ms),
@@ -121,6 +140,10 @@ class Replay:
         for each in lines:
             for write in writes_of(self._writer, facts, each.line, self._spool.parent):
                 yield Told(facts.title, write, (each.start,))
+
+
+def _points_among(lines: Iterable[SpoolLine]) -> tuple[SpoolLine, ...]:
+    return tuple(each for each in lines if each.line.kind is Kind.PROGRESS)
 
 
 def _without_repeated_ends(lines: Iterable[SpoolLine]) -> list[SpoolLine]:

@@ -7,29 +7,29 @@ is not forced to the disk, so the last seconds before a power cut may be missing
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from shapeft_tune.tracking.facts import TrialFacts
+from shapeft_tune.tracking.facts import Key, TrialFacts
 from shapeft_tune.tracking.spooling.fact_lines import (
     FACTS_MARK,
-    Key,
     Kind,
     Line,
+    UnreadableLine,
     facts_content,
     key_of,
     line_of,
     text_of,
 )
 
-logger = logging.getLogger(__name__)
-
+OnUnreadable = Callable[[str], None]
+"""Told where a line stands that cannot be read, and why."""
 SPOOL_FILE = "record.jsonl"
 """In the sweep's folder."""
 FACTS_KEPT = 64
@@ -70,7 +70,7 @@ class Spool:
         """Write a line, with the trial's facts where it starts or was not heard of before.
 
         Raises:
-            OSError: the disk is full, say; the file is as it was.
+            OSError: the disk is full, say; the file is as it was, unless not even that could be done.
         """
         key = key_of(facts) if facts else None
         if facts and (kind is Kind.STARTED or key not in self._told):
@@ -92,24 +92,34 @@ class Spool:
             whole = b"\n" + line if self._torn else line
             taken = os.write(self._descriptor, whole)
             if taken < len(whole):
-                self._torn = True
+                self._take_back()
                 raise OSError(f"{self.file}: only {taken} of {len(whole)} bytes were taken")
             self._torn = False
             self._size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
+    def _take_back(self) -> None:
+        """Cut off what was taken of a line; where that fails, too, the next line begins as one of its own."""
+        was_torn, self._torn = self._torn, True
+        os.ftruncate(self._descriptor, self._size)
+        self._torn = was_torn
 
-def spool_lines(file: Path, start: int = 0, end: int | None = None) -> Iterator[SpoolLine]:
-    """Yield the lines between two places of a spool; torn and unknown ones are passed over."""
+
+def spool_lines(
+    file: Path, start: int = 0, end: int | None = None, on_unreadable: OnUnreadable = lambda problem: None
+) -> Iterator[SpoolLine]:
+    """Yield the lines between two places of a spool; those that cannot be read are told and passed over."""
     with file.open("rb") as spool:
         at = spool.seek(start)
         end = os.fstat(spool.fileno()).st_size if end is None else end
         while at < end and (text := spool.readline()):
             before, at = at, at + len(text)
-            line = line_of(text)
-            if line is not None:
+            try:
+                line = line_of(text)
+            except UnreadableLine as error:
+                if text.strip():
+                    on_unreadable(f"byte {before} of {file}: {error}")
+            else:
                 yield SpoolLine(line, before, at)
-            elif text.strip():
-                logger.warning("%s: passed over a torn line at byte %d", file, before)
 
 
 def lines_at(file: Path, places: Iterable[int]) -> Iterator[SpoolLine]:
@@ -118,8 +128,8 @@ def lines_at(file: Path, places: Iterable[int]) -> Iterator[SpoolLine]:
         for place in places:
             at = spool.seek(place)
             text = spool.readline()
-            if line := line_of(text):
-                yield SpoolLine(line, at, at + len(text))
+            with suppress(UnreadableLine):
+                yield SpoolLine(line_of(text), at, at + len(text))
 
 
 def begins_a_line(file: Path, place: int) -> bool:
@@ -152,7 +162,7 @@ class TrialsInSpool:
         if key is None:
             return None
         if facts := at.line.facts:
-            self._places[key] = at.start
+            self._note(at.line, at.start)
         elif key in self._kept:
             facts = self._kept[key]
         else:
@@ -170,12 +180,17 @@ class TrialsInSpool:
         places = [self._places[key]] if key in self._places else []
         return next((each.line.facts for each in lines_at(self._file, places)), None)
 
+    def _note(self, line: Line, at: int) -> None:
+        if line.key and line.facts:
+            self._places[line.key] = at
+
     def _search(self, end: int) -> None:
         """Find where facts stand in what was not looked through before."""
         with self._file.open("rb") as spool:
             at = spool.seek(self._searched)
             while at < end and (text := spool.readline()):
-                if FACTS_MARK in text and (line := line_of(text)) and line.key:
-                    self._places[line.key] = at
+                if FACTS_MARK in text:
+                    with suppress(UnreadableLine):
+                        self._note(line_of(text), at)
                 at += len(text)
         self._searched = max(self._searched, end)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking.connection import without_password
 from shapeft_tune.tracking.recorder import open_store
-from shapeft_tune.tracking.spooling.fact_lines import Kind, Line, closing_of
+from shapeft_tune.tracking.spooling.fact_lines import OF_TRIALS, UNTOLD_METRIC, Kind, Line
 from shapeft_tune.tracking.spooling.fact_writes import StoreAway, carry_out
 from shapeft_tune.tracking.spooling.position import Position
 from shapeft_tune.tracking.spooling.replay import Replay, Story, Told, stories
-from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, lines_at, spool_lines
+from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, OnUnreadable, lines_at, spool_lines
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,6 +34,8 @@ class Synced:
     """That they are about."""
     refused: tuple[str, ...]
     """What the store did not take though it answers, a line each."""
+    unreadable: tuple[str, ...] = ()
+    """Where lines stand that were passed over because nothing can be made of them, and why."""
 
 
 def sync_record(
@@ -65,17 +65,18 @@ def sync_record(
         TrackingError: there is no spool, or the store cannot be used.
     """
     spool = folder / SPOOL_FILE
-    first, last = _bounds(spool)
+    outline = _outline(spool)
     client, writer = open_store(
-        tracking_uri, sweep, artifact_folder, question, _metric_of(first), first.time_ms
+        tracking_uri, sweep, artifact_folder, question, outline.metric, outline.began_ms, reopen=False
     )
     position = Position.of(spool, tracking_uri, *writer.place)
     end = spool.stat().st_size
+    unreadable: list[str] = []
     delivery = _Delivery(client, Replay(writer, spool))
     try:
-        delivery.send(_untold(spool, position, rebuild=rebuild), on_trial)
-        if last.kind is Kind.CLOSED:
-            delivery.carry_out(Told("the sweep", partial(writer.close, **closing_of(last)), ()))
+        delivery.send(_untold(spool, position, unreadable.append, rebuild=rebuild), on_trial)
+        if closed := outline.closed:
+            delivery.carry_out(Told("the sweep", partial(writer.close_again, **closed.closing), ()))
         position.offset, position.refused = end, delivery.refused
     except StoreAway as away:
         position.refused |= delivery.refused
@@ -85,7 +86,7 @@ def sync_record(
         ) from away
     finally:
         position.save()
-    return Synced(delivery.facts, delivery.trials, tuple(delivery.problems))
+    return Synced(delivery.facts, delivery.trials, tuple(delivery.problems), tuple(unreadable))
 
 
 class _Delivery:
@@ -102,14 +103,23 @@ class _Delivery:
     def send(self, untold: Sequence[tuple[Story, bool]], on_trial: OnTrial) -> None:
         """Tell stories, some of them thoroughly. Raises StoreAway where the store goes away."""
         for done, (story, thorough) in enumerate(untold, start=1):
-            writes = 0
-            for told in self._replay.of_story(story, thorough=thorough):
-                self.carry_out(told)
-                writes += 1
-            if writes:
+            if self._send_one(story, thorough=thorough):
                 self.facts += len(story.places)
                 self.trials += 1
             on_trial(done, len(untold))
+
+    def _send_one(self, story: Story, *, thorough: bool) -> bool:
+        """Tell a story; return whether there was anything to tell."""
+        writes = 0
+        try:
+            for told in self._replay.of_story(story, thorough=thorough):
+                self.carry_out(told)
+                writes += 1
+        except StoreAway:
+            raise
+        except Exception as error:  # whatever a line brings about that looks right and is not
+            self._refuse(f"trial {story.key}", story.places, error)
+        return writes > 0
 
     def carry_out(self, told: Told) -> None:
         """Carry out a write, or note that it was refused."""
@@ -119,33 +129,46 @@ class _Delivery:
         for part in told.apart:
             self.carry_out(part)
         if not told.apart:
-            self.refused.update(told.places)
-            self.problems.append(f"{told.title}: {type(error).__name__}: {error}")
+            self._refuse(told.title, told.places, error)
+
+    def _refuse(self, title: str, places: Iterable[int], error: Exception) -> None:
+        self.refused.update(places)
+        self.problems.append(f"{title}: {type(error).__name__}: {error}")
 
 
-def _untold(spool: Path, position: Position, *, rebuild: bool) -> list[tuple[Story, bool]]:
+def _untold(
+    spool: Path, position: Position, on_unreadable: OnUnreadable, *, rebuild: bool
+) -> list[tuple[Story, bool]]:
     """Return what is to be told, and whether thoroughly: all, or what is new and what was refused."""
     if rebuild:
-        return [(story, True) for story in stories(spool)]
+        return [(story, True) for story in stories(spool, on_unreadable=on_unreadable)]
     again = {each.line.key for each in lines_at(spool, sorted(position.refused))}
-    new = [(story, False) for story in stories(spool, position.offset) if story.key not in again]
+    since = stories(spool, position.offset, on_unreadable=on_unreadable)
+    new = [(story, False) for story in since if story.key not in again]
     return [(story, True) for story in stories(spool) if story.key in again] + new if again else new
 
 
-def _bounds(spool: Path) -> tuple[Line, Line]:
-    """Return the first and the last line that says that a driver began or ended to record."""
+@dataclass(frozen=True)
+class _Outline:
+    """What a spool says of the sweep itself."""
+
+    began_ms: int
+    metric: tuple[str, int]
+    closed: Line | None
+    """What its last driver told last; None where it told no end."""
+
+
+def _outline(spool: Path) -> _Outline:
     if not spool.exists():
         raise TrackingError(
             f"{spool}: expected the facts of the sweep; got no such file - it was run before there was one; "
             f"run `sweep` again: it writes the end of every trial, though no curves, into any tracking store"
         )
-    about_the_sweep = (each.line for each in spool_lines(spool) if each.line.key is None)
-    first = next(about_the_sweep, None)
+    first = next((each.line for each in spool_lines(spool)), None)
     if first is None:
         raise TrackingError(f"{spool}: expected the facts of a sweep; got none - run `sweep` first")
-    return first, deque(chain([first], about_the_sweep), maxlen=1)[0]
-
-
-def _metric_of(opened: Line) -> tuple[str, int]:
-    name, version = opened.content.get("metric", ("miou", 1))
-    return str(name), int(version)
+    opened, last = None, first
+    for line in (each.line for each in spool_lines(spool) if each.line.kind not in OF_TRIALS):
+        opened, last = opened or (line if line.kind is Kind.OPENED else None), line
+    metric = opened.metric if opened else UNTOLD_METRIC
+    return _Outline(first.time_ms, metric, last if last.kind is Kind.CLOSED else None)

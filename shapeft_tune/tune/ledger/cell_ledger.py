@@ -171,6 +171,10 @@ class CellLedger:
         stop = self._studies.report(trial, step, miou)
         return stop and trial.role is Role.SEARCH
 
+    def curve(self, trial: LedgerTrial) -> Mapping[int, float]:
+        """Return the validation mIoU of a trial by step."""
+        return self._studies.curve(trial)
+
     def spend(self, trial: LedgerTrial, spent: Spent, *, write: bool = True) -> None:
         """Note what a trial took so far, in memory or for good."""
         if write:

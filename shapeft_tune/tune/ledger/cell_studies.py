@@ -112,6 +112,10 @@ class CellStudies:
         study = self.study(trial.role)
         return study.pruner.prune(study, self._storage.get_trial(trial.storage_id))
 
+    def curve(self, trial: LedgerTrial) -> Mapping[int, float]:
+        """Return the validation mIoU of a trial by step."""
+        return self._storage.get_trial(trial.storage_id).intermediate_values
+
     def note_spent(self, trial: LedgerTrial, spent: Spent) -> None:
         """Note what a trial took so far."""
         self._storage.set_trial_user_attr(trial.storage_id, SPENT, asdict(spent))

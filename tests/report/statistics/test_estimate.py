@@ -58,3 +58,19 @@ def test_seeds_that_agree_leave_the_uncertainty_of_the_land() -> None:
     assert found is not None
     reach = stats.t.ppf(0.975, 499) * land[:, 0].std(ddof=1)
     assert found.interval() == pytest.approx((0.5 - reach, 0.5 + reach))
+
+
+def test_the_land_has_one_degree_of_freedom_less_than_there_are_patches() -> None:
+    found = estimate([0.5, 0.5], np.array([[0.4, 0.4], [0.6, 0.6]]), 3)
+    assert found is not None
+    assert found.land == (pytest.approx(0.02), 2)
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(0.02)
+    assert found.interval() == pytest.approx((0.5 - reach, 0.5 + reach))
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.5), (0.1 + 0.2, 0.3), (0.0, 0.0, 0.0)])
+def test_what_is_the_same_but_for_rounding_does_not_vary(values: tuple[float, ...]) -> None:
+    found, other = estimate(values), estimate([*values[:-1], values[-1] + 1e-6])
+    assert found is not None
+    assert other is not None
+    assert (found.varies, other.varies) == (False, True)

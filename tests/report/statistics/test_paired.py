@@ -23,7 +23,7 @@ def patches_of(seeds: tuple[int, ...], found: float, ids: int = 80) -> ScoredPat
         counts = np.stack([np.diag(each) for each in hit])
         counts[:, 0, 1], counts[:, 1, 0] = missed[:, 0], missed[:, 1]
         names = tuple(f"{number:03}" for number in range(ids))
-        parts[seed] = [PatchCounts(names, ("a", "b"), counts)]
+        parts[seed] = [PatchCounts.of(names, ("a", "b"), counts)]
     scored = scored_patches(parts)
     assert scored is not None
     return scored

@@ -9,7 +9,7 @@ from shapeft_tune.report.statistics.scored import scored_patches
 def part(ids: tuple[str, ...], first: int, classes: tuple[str, ...] = ("a", "b")) -> PatchCounts:
     """Return matrices ``[[n, 1], [2, 3]]`` whose first count, from ``first`` on, tells the patch."""
     counts = [[[first + place, 1], [2, 3]] for place in range(len(ids))]
-    return PatchCounts(ids, classes, np.array(counts))
+    return PatchCounts.of(ids, classes, np.array(counts))
 
 
 def test_patches_come_by_id_whatever_their_order_was_under_a_seed() -> None:

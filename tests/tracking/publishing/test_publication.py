@@ -18,9 +18,10 @@ from mlflow.tracking import MlflowClient
 from shapeft_tune.errors import TrackingError
 from shapeft_tune.tracking import TrialFacts
 from shapeft_tune.tracking.connection import connect
+from shapeft_tune.tracking.publishing.curves import steps_of
 from shapeft_tune.tracking.publishing.publication import fitting, publish
 from shapeft_tune.tracking.publishing.results import CellPublication, Curve, SweepPublication, Winner
-from shapeft_tune.tracking.publishing.views import TAG, comparison, ready_comparisons, save_views
+from shapeft_tune.tracking.publishing.views import TAG, View, ready_comparisons, save_views, views_of
 from shapeft_tune.tracking.wire import LONGEST_TAG, NOTE
 from shapeft_tune.tracking.writer import SweepWriter
 
@@ -80,17 +81,39 @@ def test_a_changed_number_is_written_once_and_the_others_are_left(
     assert len(recorded.get_metric_history(cell.info.run_id, "result/val_miou")) == 1
 
 
-def test_a_cell_without_a_run_gets_one_under_the_sweep(
+def test_a_cell_with_a_winner_but_no_run_gets_one_as_a_writer_makes_it(
     store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
 ) -> None:
+    (made,) = cells(recorded)
+    recorded.delete_run(made.info.run_id)  # a record of before has none
+    publish(store, publication(trial(), test_miou=0.5))
+    (run,) = cells(recorded)
+    colour = {"mlflow.runColor": "#0072b2"}
+    assert run.data.tags | {"mlflow.user": ""} == made.data.tags | colour | {"mlflow.user": ""}
+    assert run.data.params == made.data.params
+    assert run.data.metrics == made.data.metrics | {TEST: 0.5}
+    assert (run.info.run_name, run.info.status) == (made.info.run_name, "FINISHED")
+
+
+def test_a_cell_that_nothing_was_tried_for_gets_no_run_and_a_later_trial_a_whole_one(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts], tmp_path: Path
+) -> None:
     told = publication(trial(), test_miou=0.5)
-    other = replace(told.cells[0], strategy="new", winner=None)
+    other = replace(told.cells[0], strategy="utae_again", metrics={"result/device_hours": 0.0}, winner=None)
     publish(store, replace(told, cells=(*told.cells, other)))
-    (run,) = [run for run in cells(recorded) if run.data.tags["strategy"] == "new"]
-    sweep_run = recorded.get_run(run.data.tags["mlflow.parentRunId"])
-    assert sweep_run.data.tags["role"] == "sweep"
-    assert run.data.metrics["cell/temporal_length"] == 6
-    assert len(cells(recorded)) == 2
+    assert [run.data.tags["strategy"] for run in cells(recorded)] == ["utae"]
+    writer = SweepWriter.open(recorded, "demo", None, "Why?", ("miou", 1))
+    writer.start(trial(strategy="utae_again"), NOW)
+    (run,) = [run for run in cells(recorded) if run.data.tags["strategy"] == "utae_again"]
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["encoder"] == "utae"
+
+
+def test_a_report_leaves_running_cells_running(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    publish(store, publication(trial(), test_miou=0.5))
+    assert [run.info.status for run in cells(recorded)] == ["RUNNING"]
 
 
 def test_a_winner_is_a_model_of_its_trial_with_the_cells_scores_and_its_weights(
@@ -173,27 +196,141 @@ def test_a_curve_of_less_than_a_per_cent_keeps_its_points_apart(
     assert curves(recorded) == {"utae, 1 date": [(10, 0.1), (40, 0.2)]}
 
 
-def test_the_view_is_kept_as_mlflow_packs_it_and_found_again(
+@pytest.mark.parametrize(
+    ("fractions", "steps"),
+    [((0.005, 0.01), [50, 100]), ((0.00001, 0.00002, 1.0), [10, 20, 1_000_000]), ((1 / 3, 0.3334), None)],
+)
+def test_two_label_fractions_never_share_a_step(
+    fractions: tuple[float, ...], steps: list[int] | None
+) -> None:
+    found = steps_of(dict.fromkeys(fractions, 0.5))
+    assert len(found) == len(fractions)
+    assert steps is None or list(found) == steps
+
+
+def test_the_axis_under_a_curve_is_per_cent_whatever_its_steps_are(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    curve = Curve("utae", 1, {0.005: 0.1, 0.01: 0.2}, "#0072b2")
+    publish(store, replace(publication(trial()), curves=(curve,)))
+    (run,) = recorded.search_runs(["1"], "tags.role = 'curve'")
+    axis = recorded.get_metric_history(run.info.run_id, "over_labels/label_percent")
+    assert {point.step: point.value for point in axis} == {50: 0.5, 100: 1.0}
+    assert (
+        next(iter(comparison_of(recorded, "LINE")))["selectedXAxisMetricKey"] == "over_labels/label_percent"
+    )
+
+
+def test_a_curve_that_was_broken_off_is_made_again(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    told = publication(trial(), test_miou=0.5)
+    told = replace(told, curves=(Curve("utae", 6, {0.01: 0.2, 1.0: 0.4}, "#0072b2"),))
+    tags = {"role": "curve", "strategy": "utae", "temporal_length": "6"}
+    recorded.create_run("1", NOW, tags, "utae, 6 dates")
+    publish(store, told)
+    assert curves(recorded) == {"utae, 6 dates": [(1, 0.2), (100, 0.4)]}
+
+
+def unpacked(client: MlflowClient, key: str = "comparison") -> dict[str, Any]:
+    """Return a view as MLflow's page reads it: JSON around "deflate;" and base64 of zlib's format."""
+    envelope = json.loads(client.get_experiment("1").tags[f"mlflow.sharedViewState.{key}"])
+    kind, packed = envelope["state"].split(";")
+    assert kind == "deflate"
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed, validate=True)))
+    return state
+
+
+def comparison_of(client: MlflowClient, kind: str) -> list[dict[str, Any]]:
+    charts = unpacked(client)["compareRunCharts"]
+    return [chart for chart in charts if chart["type"] == kind and not chart["deleted"]]
+
+
+def metric(key: str) -> dict[str, str]:
+    return {"key": key, "type": "METRIC"}
+
+
+def test_the_comparison_is_kept_as_mlflow_reads_it_and_found_again(
     store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
 ) -> None:
     assert ready_comparisons(store) == {}
     publish(store, publication(trial(), test_miou=0.5))
-    envelope = json.loads(recorded.get_experiment("1").tags[f"{TAG}comparison"])
-    packed = envelope["state"].removeprefix("deflate;")
-    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
-    assert state == comparison(["utae"])
-    kinds = [chart["type"] for chart in state["compareRunCharts"] if not chart["deleted"]]
-    assert kinds == ["PARALLEL", "LINE", "CONTOUR", "BAR", "BAR", "BAR"]
+    (parallel,), (lines,), (contour,) = (
+        comparison_of(recorded, kind) for kind in ("PARALLEL", "LINE", "CONTOUR")
+    )
+    assert parallel["selectedParams"] == ["strategy"]
+    assert parallel["selectedMetrics"] == ["cell/label_fraction", "cell/temporal_length", "result/test_miou"]
+    assert lines["selectedMetricKeys"] == ["over_labels/test_miou"]
+    assert contour["xaxis"] == metric("cell/label_fraction")
+    assert contour["yaxis"] == metric("cell/temporal_length")
+    assert contour["zaxis"] == metric("map/utae")
+    bars = [chart["metricKey"] for chart in comparison_of(recorded, "BAR")]
+    assert bars == ["map/utae", "result/test_miou", "result/device_hours"]
     assert ready_comparisons(store).keys() == {"demo"}
     assert "/experiments/1/runs?viewStateShareKey=comparison" in ready_comparisons(store)["demo"]
+
+
+def test_the_comparison_finds_cells_and_curves_alone_and_the_table_trials_alone(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    told = publication(trial(), test_miou=0.5)
+    publish(store, replace(told, curves=(Curve("utae", 6, {0.01: 0.2, 1.0: 0.4}, "#0072b2"),)))
+    found = {
+        key: {
+            run.data.tags["role"]
+            for run in recorded.search_runs(["1"], unpacked(recorded, key)["searchFilter"])
+        }
+        for key in ("comparison", "trials")
+    }
+    assert found == {"comparison": {"cell", "curve"}, "trials": {"search"}}
+
+
+def test_the_list_begins_with_the_curves_and_goes_on_with_the_best_cell(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    told = publication(trial(), test_miou=0.5, listed_by=0.5)
+    publish(store, replace(told, curves=(Curve("utae", 6, {0.01: 0.2, 1.0: 0.4}, "#0072b2"),)))
+    state = unpacked(recorded)
+    order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
+    listed = recorded.search_runs(["1"], state["searchFilter"], order_by=[order])
+    assert [run.data.tags["role"] for run in listed] == ["curve", "cell"]
+
+
+def test_a_sweep_of_more_cells_than_mlflow_draws_has_a_page_for_each_strategy(recorded: MlflowClient) -> None:
+    few = {view.key for view in views_of(["a"] * 60 + ["b"] * 30, curves=10)}
+    assert few == {"comparison", "trials"}
+    views = views_of(["a"] * 60 + ["b"] * 30, curves=11)
+    assert [view.key for view in views] == ["comparison", "comparison-1", "comparison-2", "trials"]
+    save_views(recorded, "1", views, NOW)
+    kinds = [chart["type"] for chart in unpacked(recorded)["compareRunCharts"] if not chart["deleted"]]
+    assert kinds == ["LINE"]  # all of its runs are curves
+    assert unpacked(recorded)["searchFilter"] == "tags.role = 'curve'"
+    assert unpacked(recorded, "comparison-2")["searchFilter"].endswith("and tags.strategy = 'b'")
+    maps = [chart for chart in unpacked(recorded, "comparison-2")["compareRunCharts"] if "zaxis" in chart]
+    assert [chart["zaxis"]["key"] for chart in maps] == ["map/b"]
+
+
+def test_the_note_leads_to_the_page_of_every_strategy_of_a_large_sweep(
+    store: str, recorded: MlflowClient, trial: Callable[..., TrialFacts]
+) -> None:
+    told = publication(trial(), test_miou=0.5)
+    many = [
+        replace(told.cells[0], strategy=name, temporal_length=dates, winner=None)
+        for name in ("frozen", "finetune")
+        for dates in range(60)
+    ]
+    publish(store, replace(told, cells=tuple(many)))
+    links = recorded.get_experiment("1").tags[NOTE].splitlines()[0]
+    assert "[Comparison within finetune](#/experiments/1/runs?viewStateShareKey=comparison-2&" in links
 
 
 def test_a_view_that_would_be_cut_off_is_left_out(
     recorded: MlflowClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_views(recorded, "1", [f"strategy {number}" for number in range(200)], NOW)
+    long = View("long", "Too long", {"names": [f"{number**9}" for number in range(2000)]})
+    save_views(recorded, "1", [long, *views_of(["utae"], 0)], NOW)
     tags = recorded.get_experiment("1").tags
-    assert f"{TAG}comparison" not in tags
+    assert f"{TAG}long" not in tags
     assert f"{TAG}trials" in tags
     assert "is left out" in caplog.text
 

@@ -162,6 +162,7 @@ def test_a_disk_that_is_full_for_a_while_tears_no_line_but_the_one_it_cut(spool:
     )
     assert done.stdout.split("\n")[:2] == ["refused 20", "refused 30"], done.stderr
     assert steps_in(spool.file) == [10, 40]
+    assert all(map(json.loads, spool.file.read_bytes().splitlines()))
 
 
 WRITING = """
@@ -233,6 +234,22 @@ def test_a_position_in_a_spool_that_lost_lines_or_is_another_one_is_forgotten(
     assert position(spool).offset == 0
     spool.file.write_bytes(whole)
     assert position(spool).offset == known.offset
+
+
+@pytest.mark.parametrize(
+    "told", [[], 7, None, {"offset": "far"}, {"spool": None, "offset": 0}, {"offset": -5}, {"refused": 3}]
+)
+def test_a_position_that_makes_no_sense_is_unknown(spool: Spool, trial: Trial, told: Any) -> None:
+    progress(spool, trial(), 10)
+    known = position(spool)
+    known.offset = spool.size
+    known.save()
+    content = json.loads(known.file.read_text())
+    mine = content[known.store]
+    content[known.store] = mine | told if isinstance(told, dict) else told
+    known.file.write_text(json.dumps(content))
+    again = position(spool)
+    assert (again.offset, again.refused) == (0, set())
 
 
 def test_a_database_in_the_home_is_the_same_store_after_the_home_was_moved(
