@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from shapeft_tune.cli import main
+from shapeft_tune.cli.sweep import command_with
 from shapeft_tune.config import load_sweep
 from shapeft_tune.config.merge import with_values
 from tests.data.pastis_hub import Hub, files_of, serving
@@ -581,3 +582,15 @@ def test_plan_says_that_rasters_are_resampled_and_names_the_labelled_ones(
     assert "1 images lie on another grid than their labels and are resampled (nearest)." in outcome.err
     (line,) = [line for line in outcome.out.splitlines() if line.strip().startswith("100 %")]
     assert line.split()[-3:] == ["a", "b", "c"]
+
+
+def test_the_command_after_an_outage_names_the_same_file_and_store_but_no_password() -> None:
+    asked = {
+        "--home": Path("my runs"),
+        "--tracking-uri": "http://user:secret@host:5000",
+        "--generation": None,
+    }
+    told = command_with(["record", "sync", "mine.yaml"], asked)
+    assert told == (
+        "python -m shapeft_tune record sync mine.yaml --home 'my runs' --tracking-uri http://host:5000"
+    )

@@ -106,7 +106,7 @@ def sweep(
     for problem in run.record_problems:
         print(f"not in the record: {problem}", file=sys.stderr)
     if run.record_problems:
-        send = _command(["record", "sync", str(file)], asked)
+        send = command_with(["record", "sync", str(file)], asked)
         print(f"The home has all of it. Once MLflow can take it: {send}", file=sys.stderr)
     if run.stopped and not run.done:
         _tell_why_stopped(run)
@@ -116,7 +116,7 @@ def sweep(
         if not run.record_problems:
             raise
         print(f"No report now: {error}", file=sys.stderr)
-        print(f"After the command above: {_command(['report', str(file)], asked)}", file=sys.stderr)
+        print(f"After the command above: {command_with(['report', str(file)], asked)}", file=sys.stderr)
         raise typer.Exit(1) from None
     if tracking_uri and tracking_uri.startswith("http"):
         print(f"Look closer at {tracking_uri}")
@@ -130,7 +130,7 @@ def sweep(
             raise typer.Exit(1)
 
 
-def _command(words: list[str], options: Mapping[str, object]) -> str:
+def command_with(words: list[str], options: Mapping[str, object]) -> str:
     """Return a command on the same sweep; a password in an address is for its user to put in."""
     from shapeft_tune.tracking.connection import without_password
 
