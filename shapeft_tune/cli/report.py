@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shapeft_tune.config import SweepConfig
     from shapeft_tune.config.places import Places
+    from shapeft_tune.report import ReportFiles
 
 TRIALS = "trials"
 """Folder in a sweep's folder that has the files of its trials."""
@@ -105,20 +106,11 @@ def report(
         _print_side_by_side(a, b, uri, places, as_json)
         return
     declared = _declared(file, places, ledger, generation)
-    if not as_json:
+    if as_json:
+        files = _written(declared, uri, places, baseline, published)
+        sys.stdout.write(files.json.read_text(encoding="utf-8"))
+    else:
         print_report(declared, uri, places, open_console(), baseline=baseline, published=published)
-        return
-    from shapeft_tune.report import write_report
-
-    files = write_report(
-        declared,
-        uri,
-        _report_folder(declared, places),
-        trials_folder=_trials_folder(declared, places),
-        baseline=baseline,
-        published=published,
-    )
-    sys.stdout.write(files.json.read_text(encoding="utf-8"))
 
 
 def print_report(
@@ -130,18 +122,11 @@ def print_report(
     published: bool = False,
 ) -> None:
     """Write a report; show its table, its findings, and where it is."""
-    from shapeft_tune.report import as_terminal, findings, write_report
+    from shapeft_tune.report import as_terminal, findings
     from shapeft_tune.report.published import NONE_KNOWN, published_for
     from shapeft_tune.report.words.gaps import on_their_way
 
-    files = write_report(
-        declared,
-        uri,
-        _report_folder(declared, places),
-        trials_folder=_trials_folder(declared, places),
-        baseline=baseline,
-        published=published,
-    )
+    files = _written(declared, uri, places, baseline, published)
     console.print(as_terminal(files.comparison))
     for sentence in findings(files.comparison):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
@@ -151,6 +136,21 @@ def print_report(
         print(f"Published numbers: {NONE_KNOWN}")
     print(f"Report: {files.html}")
     print(f"As text and tables: {files.markdown}")
+
+
+def _written(
+    declared: SweepConfig, uri: str, places: Places, baseline: str | None, published: bool
+) -> ReportFiles:
+    from shapeft_tune.report import write_report
+
+    return write_report(
+        declared,
+        uri,
+        _report_folder(declared, places),
+        trials_folder=_trials_folder(declared, places),
+        baseline=baseline,
+        published=published,
+    )
 
 
 def _print_side_by_side(a: SweepConfig, b: SweepConfig, uri: str, places: Places, as_json: bool) -> None:

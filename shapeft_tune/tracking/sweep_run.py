@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shapeft_tune.errors import TrackingError
-from shapeft_tune.tracking.connection import connect, find_experiment, talking_to
 from shapeft_tune.tracking.wire import ENDED_BY, NOTE, SWEEP_ROLE
 
 if TYPE_CHECKING:
@@ -44,27 +40,6 @@ def open_sweep_run(
     if ENDED_BY in run.data.tags:  # of an earlier call, with a smaller budget
         client.delete_tag(run.info.run_id, ENDED_BY)
     return str(run.info.run_id)
-
-
-def attach_to_sweep(tracking_uri: str, sweep: str, files: Mapping[Path, str]) -> None:
-    """Copy files to the sweep's own run, over those of the same name.
-
-    Args:
-        tracking_uri: the store that the sweep was recorded in.
-        sweep: its name.
-        files: for each file the folder among the run's artifacts that it goes to.
-
-    Raises:
-        TrackingError: the store does not answer or holds no such sweep.
-    """
-    client = connect(tracking_uri, create=False)
-    with talking_to(tracking_uri):
-        experiment = find_experiment(client, sweep)
-        run_id = experiment and sweep_run_id(client, experiment.experiment_id)
-        if not run_id:
-            raise TrackingError(f"sweep {sweep!r}: expected a record of it; got none - run the sweep first")
-        for path, folder in files.items():
-            client.log_artifact(run_id, str(path), folder)
 
 
 def _sweep_run(client: MlflowClient, experiment_id: str) -> Run | None:

@@ -10,7 +10,8 @@ from shapeft_tune.report import Comparison, compare
 from shapeft_tune.report.comparison import Recommendation
 from shapeft_tune.report.figures import cost_of_search, cost_of_training
 from shapeft_tune.report.figures.cost import Point, front_of, last_step
-from shapeft_tune.report.figures.hours import round_ticks, unit_of
+from shapeft_tune.report.figures.hours import round_ticks
+from shapeft_tune.report.words.device_time import DeviceTime
 from tests.report.drawn import (
     GRIDS,
     LONG_NAME,
@@ -130,7 +131,7 @@ def test_there_is_no_figure_without_a_choice_or_without_hours() -> None:
     [(1.2, "hours"), (0.99, "minutes"), (1 / 60, "minutes"), (0.01, "seconds"), (1e-5, "seconds")],
 )
 def test_the_axis_has_the_largest_unit_of_which_there_is_one(hours: float, name: str) -> None:
-    assert unit_of([hours / 9, hours]).name == name
+    assert DeviceTime.fitting([hours / 9, hours]).unit == f"device {name}"
     figure = drawn(cost_of_training(with_hours(comparison(), (hours, hours / 9))))
     assert figure.get_supxlabel().startswith(f"device {name} of one training")
 

@@ -28,9 +28,10 @@ from shapeft_tune.tracking import (
     TrialFacts,
     recorder,
 )
+from shapeft_tune.tracking.publishing.publication import publish
+from shapeft_tune.tracking.publishing.results import SweepPublication
 from shapeft_tune.tracking.spooling import fact_writes
 from shapeft_tune.tracking.spooling.spool import SPOOL_FILE, SpoolLine
-from shapeft_tune.tracking.sweep_run import attach_to_sweep
 from shapeft_tune.tracking.wire import counts_of, tags_of
 from tests.tracking.conftest import SWEEP
 from tests.tracking.mlflow_server import Gate
@@ -385,14 +386,14 @@ def test_the_environment_is_as_it_was(store: str, trial: Trial, monkeypatch: pyt
 def test_files_are_attached_to_the_sweep(store: str, tmp_path: Path) -> None:
     opened(store).close()
     (tmp_path / "map.svg").write_text("<svg/>")
-    attach_to_sweep(store, "demo", {tmp_path / "map.svg": "report/figures"})
+    publish(store, SweepPublication("demo", "", (), files={tmp_path / "map.svg": "report/figures"}))
     (parent,) = MlflowClient(store).search_runs(["1"])
     assert text_of(store, parent.info.run_id, "report/figures/map.svg", tmp_path) == "<svg/>"
 
 
 def test_nothing_is_attached_to_a_sweep_that_is_not_there(store: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="run the sweep first"):
-        attach_to_sweep(store, "demo", {tmp_path: "report"})
+        publish(store, SweepPublication("demo", "", (), files={tmp_path: "report"}))
 
 
 def test_lines_that_cannot_be_read_are_told_once_and_the_facts_after_them_are_written(

@@ -64,6 +64,11 @@ class Comparison:
         """Label fraction and number of dates of every setting, in the sweep's order."""
         return tuple(dict.fromkeys(cell.setting for cell in self.cells))
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether trials are still to come."""
+        return any(cell.missing_search_trials or cell.missing_confirmations for cell in self.cells)
+
     def cell(self, strategy: str, label_fraction: float, temporal_length: int) -> CellSummary:
         """Return one cell."""
         wanted = (strategy, label_fraction, temporal_length)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shapeft_tune.report.comparison import CellSummary, Comparison
-from shapeft_tune.report.figures.hours import Unit, round_ticks, unit_of
+from shapeft_tune.report.figures.hours import round_ticks
 from shapeft_tune.report.figures.style import (
     WIDEST,
     averaged,
@@ -26,6 +26,7 @@ from shapeft_tune.report.figures.style import (
     tidy,
     wrapped,
 )
+from shapeft_tune.report.words.device_time import DeviceTime
 from shapeft_tune.report.words.phrases import describe_setting
 
 if TYPE_CHECKING:
@@ -91,15 +92,15 @@ def _draw(comparison: Comparison, hours_of: HoursOf, words: str) -> Figure | Non
     hours = [point.hours for group in points.values() for point in group]
     if len({point.strategy for group in points.values() for point in group}) < 2:
         return None
-    unit = unit_of(hours)
+    unit = DeviceTime.fitting(hours)
     figure, panels = _panels(comparison)
     cheapest = {each.setting: each.cheapest for each in comparison.recommendations}
     for setting, axes in panels.items():
         _draw_panel(axes, points[setting], cheapest.get(setting), unit)
         said = wrapped(last_step(points[setting]), _title_width(figure, axes))
         axes.set_title(f"{describe_setting(*setting)}\n{said}", fontsize=TITLE_SIZE)
-    _set_scale(next(iter(panels.values())), min(hours) * unit.per_hour, max(hours) * unit.per_hour)
-    name_axes(figure, f"device {unit.name} {words}", "mIoU on the test folds")
+    _set_scale(next(iter(panels.values())), min(hours) / unit.hours, max(hours) / unit.hours)
+    name_axes(figure, f"{unit.unit} {words}", "mIoU on the test folds")
     _explain(figure, comparison)
     title = of_folds("mIoU on the test folds", comparison) + f", {averaged(comparison.cells)}"
     return headed(figure, comparison, f"{title}, over the device time {words}")
@@ -134,13 +135,13 @@ def _title_width(figure: Figure, axes: Axes) -> float:
     return ((figure.get_figwidth() - ROOM) / columns - BETWEEN) * 10 / TITLE_SIZE
 
 
-def _draw_panel(axes: Axes, points: Sequence[Point], cheapest: str | None, unit: Unit) -> None:
+def _draw_panel(axes: Axes, points: Sequence[Point], cheapest: str | None, unit: DeviceTime) -> None:
     front = front_of(points)
-    steps = [point.hours * unit.per_hour for point in front], [point.miou for point in front]
+    steps = [point.hours / unit.hours for point in front], [point.miou for point in front]
     axes.plot(*steps, color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
     for point in points:
         colour, marker, _ = style_of(point.index)
-        x = point.hours * unit.per_hour
+        x = point.hours / unit.hours
         if point.low is not None and point.high is not None:
             axes.vlines(x, point.low, point.high, color=colour, linewidth=1.2)
         axes.plot(x, point.miou, color=colour, marker=marker, markersize=5.5, linestyle="none")

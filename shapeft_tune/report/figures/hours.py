@@ -1,28 +1,8 @@
-"""A logarithmic axis of device time, in the unit in which a reader would say it."""
+"""Round numbers on a logarithmic axis of device time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of device time."""
-
-    name: str
-    per_hour: float
-
-
-HOURS = Unit("hours", 1)
-FINER = (Unit("minutes", 60), Unit("seconds", 3600))
-
-
-def unit_of(hours: Sequence[float]) -> Unit:
-    """Return the largest unit of which the longest time has at least one; seconds at least."""
-    longest = max(hours)
-    return next((unit for unit in (HOURS, *FINER) if longest * unit.per_hour >= 1), FINER[-1])
 
 
 def round_ticks(low: float, high: float, most: int = 4) -> list[float]:

@@ -144,7 +144,7 @@ def _hyperparameters(report: Report, pictures: Sequence[Picture]) -> Iterator[Pa
 def _missing(comparison: Comparison) -> Iterator[Part]:
     if table := missing_table(comparison):
         yield Tabled(table)
-        if any(cell.missing_search_trials or cell.missing_confirmations for cell in comparison.cells):
+        if comparison.is_unfinished:
             yield Words("The same `sweep` command goes on with what is missing.")
 
 

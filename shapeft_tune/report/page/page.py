@@ -61,7 +61,7 @@ def as_html(report: Report, svgs: Mapping[Picture, str] | None = None) -> str:
         report.comparison.sweep,
         report.comparison.question,
         tuple(facts(report)),
-        is_unfinished(report),
+        report.comparison.is_unfinished,
         report.written,
     )
     return page(head, contents(report, tuple(svgs or ())), svgs)
@@ -107,11 +107,6 @@ def facts(report: Report) -> Iterable[tuple[str, str]]:
     total = sum(cell.device_hours for cell in cells)
     spent = DeviceTime.fitting([total])
     yield spent.unit, device_time(spent, total).text
-
-
-def is_unfinished(report: Report) -> bool:
-    """Whether trials are still to come."""
-    return any(cell.missing_search_trials or cell.missing_confirmations for cell in report.comparison.cells)
 
 
 def inline(text: str) -> Any:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from shapeft_tune.report.page.page import Head
 from shapeft_tune.report.page.parts import Bullets, Section, Tabled
 from shapeft_tune.report.side_by_side.findings import side_by_side_findings
-from shapeft_tune.report.side_by_side.sides import Side, SideBySide
+from shapeft_tune.report.side_by_side.sides import SideBySide
 from shapeft_tune.report.side_by_side.tables import tables
 
 TITLES = {
@@ -27,7 +27,7 @@ def head_of(found: SideBySide) -> Head:
         title=f"{found.a.name} and {found.b.name}",
         question=" / ".join(dict.fromkeys(filter(None, (found.a.sweep.question, found.b.sweep.question)))),
         facts=tuple(_facts(found)),
-        unfinished=any(_is_unfinished(side) for side in (found.a, found.b)),
+        unfinished=any(side.comparison.is_unfinished for side in (found.a, found.b)),
         written=datetime.now(UTC),
     )
 
@@ -43,7 +43,3 @@ def _facts(found: SideBySide) -> Iterator[tuple[str, str]]:
     yield f"cells only in {found.a.name}", str(len(found.only_in_a))
     yield f"cells only in {found.b.name}", str(len(found.only_in_b))
     yield "fields declared otherwise", str(sum(map(len, found.changes.values())))
-
-
-def _is_unfinished(side: Side) -> bool:
-    return any(cell.missing_search_trials or cell.missing_confirmations for cell in side.comparison.cells)
